@@ -1,0 +1,332 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
+)
+
+const (
+	quickLook   = 25 * time.Millisecond // between looks while something is under way
+	lookTimeout = time.Second
+	retryAfter  = time.Second // a failed step is tried again
+)
+
+// agent looks after one life of one instance of this host.
+type agent struct {
+	node    *Node
+	self    pgctl.Instance
+	server  LocalServer
+	log     *slog.Logger
+	wake    chan struct{}
+	ask     chan struct{} // a server asks for a proof of the leader
+	stop    context.CancelFunc
+	done    chan struct{}
+	running context.Context // of everything the agent does; ends with it
+	calls   sync.WaitGroup
+
+	// of the loop alone
+	doing   *operation
+	failed  time.Duration // on the node's clock: when a step failed last
+	problem string        // what it said
+	lost    error         // after it only a fresh copy helps
+	source  *ha.Source
+	waits   fetch
+
+	mu       sync.Mutex // guards what others read
+	report   ha.Report
+	observed Observed
+	proven   time.Duration // on the node's clock: when the server last proved its health
+	probe    *ha.Probe
+	probed   time.Duration
+}
+
+// operation is a step that runs beside the loop, so that observing and reporting go on.
+type operation struct {
+	task   Task
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// manageAgents keeps one agent for each life that is assigned to this host.
+func (n *Node) manageAgents(ctx context.Context) {
+	defer n.stopAgents()
+	for ctx.Err() == nil {
+		state := n.Store.State()
+		wanted := map[string]pgctl.Instance{}
+		for i := range state.InstancesOf(n.Host) {
+			wanted[i.Name] = i
+		}
+		n.retire(wanted)
+		for _, i := range wanted {
+			n.employ(ctx, i, state)
+		}
+		waiting, cancel := context.WithTimeout(ctx, time.Second)
+		_ = n.Store.Wait(waiting, "", state.Index()) // a time-out only means another look
+		cancel()
+	}
+}
+
+// retire ends agents whose instance, or whose life of it, is no longer assigned here.
+func (n *Node) retire(wanted map[string]pgctl.Instance) {
+	n.mu.Lock()
+	var gone []*agent
+	for name, a := range n.agents {
+		if i, ok := wanted[name]; !ok || i.Life != a.self.Life {
+			gone = append(gone, a)
+			delete(n.agents, name)
+		}
+	}
+	n.mu.Unlock()
+	for _, a := range gone {
+		a.stop()
+		<-a.done
+	}
+}
+
+func (n *Node) employ(ctx context.Context, i pgctl.Instance, state State) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	cluster, declared := state.Cluster(i.Cluster)
+	if n.agents[i.Name] != nil || !declared {
+		return
+	}
+	log := n.Log.With("instance", i.Name, "life", i.Life)
+	server, err := n.NewServer(i, cluster)
+	if err != nil {
+		log.Error("cannot look after the instance", "error", err)
+		return
+	}
+	running, stop := context.WithCancel(ctx)
+	a := &agent{
+		node: n, self: i, server: server, log: log, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
+		running: running, proven: n.Clock(),
+	}
+	n.agents[i.Name] = a
+	go a.run(running)
+}
+
+func (n *Node) stopAgents() {
+	n.retire(nil)
+}
+
+// run is the agent's loop; what it starts ends before it does.
+func (a *agent) run(ctx context.Context) {
+	defer close(a.done)
+	var beside sync.WaitGroup
+	beside.Go(func() { a.watch(ctx) })
+	beside.Go(func() { a.prove(ctx) })
+	for {
+		busy := a.turn(ctx)
+		interval := ha.Heartbeat
+		if busy {
+			interval = quickLook
+		}
+		if !pause(ctx, interval, a.wake) {
+			break
+		}
+	}
+	a.abandon()
+	beside.Wait()
+	a.calls.Wait()
+	if err := a.server.Close(); err != nil {
+		a.log.Warn("closing the agent's sessions", "error", err)
+	}
+}
+
+// watch wakes the loop when something about the cluster changed.
+func (a *agent) watch(ctx context.Context) {
+	index := a.node.Store.State().Index()
+	for ctx.Err() == nil {
+		if a.node.Store.Wait(ctx, a.self.Cluster, index) == nil {
+			index = a.node.Store.State().Index()
+			poke(a.wake)
+		}
+	}
+}
+
+// turn is one round: observe, decide, act, report. It says whether to look again soon.
+func (a *agent) turn(ctx context.Context) (busy bool) {
+	state := a.node.Store.State()
+	leadership, led := state.Leadership(a.self.Cluster)
+	cluster, declared := state.Cluster(a.self.Cluster)
+	if !led || !declared {
+		return false
+	}
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	seen := a.server.Observe(looking)
+	cancel()
+	view, hosts := a.view(state, leadership, seen)
+	a.collect(&view)
+	steps := ha.Act(view)
+	a.publish(view, seen)
+	task := Task{View: view, Cluster: cluster, Hosts: hosts}
+	if len(steps) == 0 {
+		a.supersede(nil)
+		return a.tend(ctx, task) || leadership.Phase != pgctl.Steady || a.doing != nil
+	}
+	a.supersede(steps)
+	if a.doing == nil && a.node.Clock()-a.failed >= retryAfter || a.failed == 0 && a.doing == nil {
+		task.Step = steps[0]
+		if len(steps) > 1 && steps[0].Do == ha.MakeSlots {
+			if err := a.server.Do(ctx, task); err != nil {
+				a.complain(task, err)
+			}
+			task.Step = steps[1]
+		}
+		a.begin(ctx, task)
+	}
+	return true
+}
+
+// view gathers what Act decides on.
+func (a *agent) view(state State, l pgctl.Leadership, seen Observed) (ha.InstanceView, map[string]pgctl.Host) {
+	v := ha.InstanceView{
+		Self: a.self, Leadership: l, Local: seen.Local, Server: seen.Server,
+		StoreAge: a.node.Store.Age(), Lease: a.node.leaseLeft(a.self.Cluster, l.Epoch),
+	}
+	hosts := map[string]pgctl.Host{}
+	for i := range state.Instances(a.self.Cluster) {
+		v.Members = append(v.Members, i)
+		if i.Name == a.self.Name {
+			v.Self = i
+		}
+		if host, ok := state.Host(i.Host); ok {
+			hosts[i.Host] = host
+		}
+	}
+	if a.doing != nil && !a.doing.yields() {
+		v.Server.Busy = string(a.doing.task.Do)
+	}
+	a.fetchSource(&v, hosts)
+	return v, hosts
+}
+
+// yields says whether the operation gives way to newer decisions.
+func (o *operation) yields() bool { return o.task.Do == ha.Confirm }
+
+// begin starts a step beside the loop.
+func (a *agent) begin(ctx context.Context, task Task) {
+	running, cancel := context.WithCancel(ctx)
+	op := &operation{task: task, cancel: cancel, done: make(chan error, 1)}
+	a.doing = op
+	a.log.Info("step", "do", task.Do, "why", task.Why, "epoch", task.View.Leadership.Epoch)
+	go func() {
+		op.done <- a.server.Do(running, task)
+		poke(a.wake)
+	}()
+}
+
+// collect takes the result of a finished operation.
+func (a *agent) collect(v *ha.InstanceView) {
+	if a.doing == nil {
+		return
+	}
+	select {
+	case err := <-a.doing.done:
+		a.doing.cancel()
+		task := a.doing.task
+		a.doing = nil
+		v.Server.Busy = "looking again" // this view was observed before the step ended
+		poke(a.wake)
+		if err != nil {
+			a.complain(task, err)
+			return
+		}
+		a.failed, a.problem = 0, ""
+	default:
+	}
+}
+
+func (a *agent) complain(task Task, err error) {
+	a.failed, a.problem = a.node.Clock(), err.Error()
+	if _, ok := errors.AsType[CopyNeeded](err); ok {
+		a.lost = err
+	}
+	a.log.Warn("step failed", "do", task.Do, "error", err)
+}
+
+// supersede cancels a yielding operation that is no longer what should be done.
+func (a *agent) supersede(steps []ha.Step) {
+	if a.doing == nil || !a.doing.yields() {
+		return
+	}
+	for _, s := range steps {
+		if s.Do == a.doing.task.Do && s.Epoch == a.doing.task.Epoch && reflect.DeepEqual(s.Rule, a.doing.task.Rule) {
+			return
+		}
+	}
+	a.abandon()
+}
+
+// abandon cancels whatever is being done and waits for its end.
+func (a *agent) abandon() {
+	if a.doing == nil {
+		return
+	}
+	a.doing.cancel()
+	<-a.doing.done
+	a.doing = nil
+}
+
+// tend does the upkeep that is not about leadership, beside an instance with nothing else to do.
+func (a *agent) tend(ctx context.Context, task Task) (more bool) {
+	if a.doing != nil || task.View.Server.State != ha.Running || a.failed != 0 && a.node.Clock()-a.failed < retryAfter {
+		return false
+	}
+	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := a.server.Tend(bounded, task); err != nil && ctx.Err() == nil {
+		task.Do = "tend"
+		a.complain(task, err)
+	}
+	return false
+}
+
+// prove keeps the age of the server's last proof of health, and looks at the leader when asked to.
+func (a *agent) prove(ctx context.Context) {
+	for pause(ctx, time.Second, a.ask) {
+		if a.node.wasAsked(a.self.Cluster) {
+			a.probeLeader(ctx)
+		}
+		a.mu.Lock()
+		state := a.observed.State
+		a.mu.Unlock()
+		if state != ha.Running {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
+		err := a.server.Prove(bounded)
+		cancel()
+		a.mu.Lock()
+		if err == nil {
+			a.proven = a.node.Clock()
+		}
+		a.mu.Unlock()
+	}
+}
+
+// serveSource tells a member about the data of the leader that it is to follow.
+func (n *Node) serveSource(ctx context.Context, _ string, body json.RawMessage) (any, error) {
+	var ask struct {
+		Instance string
+		Epoch    pgctl.Epoch
+	}
+	if err := json.Unmarshal(body, &ask); err != nil {
+		return nil, pgctl.Errorf(pgctl.CodeInvalid, "unreadable request: %v", err)
+	}
+	n.mu.Lock()
+	a := n.agents[ask.Instance]
+	n.mu.Unlock()
+	if a == nil {
+		return nil, pgctl.Errorf(pgctl.CodeNotFound, "no instance %s here", ask.Instance)
+	}
+	return a.asSource(ctx, ask.Epoch)
+}

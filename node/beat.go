@@ -1,0 +1,149 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
+)
+
+// Answer is what the Raft leader says to a heartbeat.
+type answer struct {
+	Granted uint64                 `json:"granted,omitempty"` // the number of the beat that is granted
+	Leases  map[string]pgctl.Epoch `json:"leases,omitempty"`  // by cluster
+	Ask     []string               `json:"ask,omitempty"`     // clusters whose leader is to be proven
+}
+
+// sentBeat remembers when a beat was sent: a lease holds from there.
+type sentBeat struct {
+	number uint64
+	at     time.Duration
+}
+
+// lease is what this host may count on.
+type lease struct {
+	epoch pgctl.Epoch
+	until time.Duration
+}
+
+const beatsRemembered = 64 // 19 s of beats; a lease is 5 s
+
+// beat sends this host's heartbeat to all servers, every Heartbeat and at once when there is news.
+func (n *Node) beat(ctx context.Context) {
+	const apart = 10 * time.Millisecond // news that come together are sent together
+	for {
+		n.sendBeat()
+		if !pause(ctx, apart, nil) || !pause(ctx, ha.Heartbeat-apart, n.wake) {
+			return
+		}
+	}
+}
+
+func (n *Node) sendBeat() {
+	now := n.Clock()
+	n.mu.Lock()
+	payloads := make([][]byte, 0, len(n.agents)+1)
+	for _, a := range n.agents {
+		if text, err := json.Marshal(a.current(now)); err == nil {
+			payloads = append(payloads, text)
+		}
+	}
+	n.mu.Unlock()
+	if len(payloads) == 0 {
+		payloads = append(payloads, []byte("{}")) // a host without instances is heard too
+	}
+	number, err := n.beats.Send(payloads, n.targets())
+	if err != nil {
+		n.Log.Debug("heartbeat", "error", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sent = append(n.sent, sentBeat{number, now})
+	if len(n.sent) > beatsRemembered {
+		n.sent = n.sent[1:]
+	}
+}
+
+// targets are the heartbeat addresses of all servers.
+func (n *Node) targets() []netip.AddrPort {
+	var targets []netip.AddrPort
+	for host := range n.Store.State().Hosts() {
+		if address, err := netip.ParseAddrPort(host.Heartbeat); err == nil && host.Server {
+			targets = append(targets, address)
+		}
+	}
+	return targets
+}
+
+// Heard takes one datagram of another host's heartbeat, and answers it.
+func (n *Node) Heard(host string, number uint64, payloads [][]byte) []byte {
+	reports := make([]ha.Report, 0, len(payloads))
+	for _, p := range payloads {
+		var r ha.Report
+		if json.Unmarshal(p, &r) == nil && r.Instance != "" {
+			reports = append(reports, r)
+		}
+	}
+	if n.Observer.hear(host, number, reports) {
+		poke(n.ticks)
+	}
+	reply := n.Observer.answerTo(host)
+	if reply == nil {
+		return nil
+	}
+	text, err := json.Marshal(reply)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// Answered takes a server's answer to one of our beats.
+func (n *Node) Answered(payload []byte) {
+	var a answer
+	if json.Unmarshal(payload, &a) != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, b := range n.sent {
+		if b.number != a.Granted || a.Granted == 0 {
+			continue
+		}
+		for cluster, epoch := range a.Leases {
+			until := b.at + ha.LeaseTime
+			if old := n.leases[cluster]; old.epoch < epoch || old.epoch == epoch && old.until < until {
+				n.leases[cluster] = lease{epoch, until}
+			}
+		}
+	}
+	for _, cluster := range a.Ask {
+		n.asked[cluster] = true
+		for _, agent := range n.agents {
+			if agent.self.Cluster == cluster {
+				poke(agent.ask)
+			}
+		}
+	}
+}
+
+// leaseLeft is how long a leader of this epoch may go on without another renewal.
+func (n *Node) leaseLeft(cluster string, epoch pgctl.Epoch) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if held := n.leases[cluster]; held.epoch == epoch {
+		return max(held.until-n.Clock(), 0)
+	}
+	return 0
+}
+
+func (n *Node) wasAsked(cluster string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	asked := n.asked[cluster]
+	delete(n.asked, cluster)
+	return asked
+}

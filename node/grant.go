@@ -1,0 +1,86 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
+)
+
+// grant renews the leases of lease clusters: a renewal that arrived before a Raft quorum round began
+// is granted when the round succeeded. A deposed or paused Raft leader grants nothing.
+func (n *Node) grant(ctx context.Context) {
+	for pause(ctx, ha.Heartbeat, nil) {
+		if !n.Quorum.IsLeader() {
+			continue
+		}
+		state := n.Store.State()
+		renewals := n.Observer.renewals(state)
+		if len(renewals) == 0 {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		err := n.Quorum.Verify(bounded)
+		cancel()
+		if err == nil {
+			n.Observer.granted(renewals, n.Store.State())
+		}
+	}
+}
+
+// renewals are the beats, by host, that came from leaders of lease clusters.
+func (o *Observer) renewals(state State) map[string]grant {
+	renewals := map[string]grant{}
+	for cluster := range state.Clusters() {
+		l, led := state.Leadership(cluster.Name)
+		if !led || l.Mode != pgctl.Lease || l.Phase != pgctl.Steady {
+			continue
+		}
+		for i := range state.Instances(cluster.Name) {
+			if i.Life == l.Leader {
+				o.renew(renewals, i, l.Epoch)
+			}
+		}
+	}
+	return renewals
+}
+
+func (o *Observer) renew(renewals map[string]grant, i pgctl.Instance, epoch pgctl.Epoch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.hosts[i.Host]
+	if h == nil || o.now-h.at > ha.Fresh || h.reports[i.Name].Life != i.Life || h.reports[i.Name].Epoch != epoch {
+		return
+	}
+	g := renewals[i.Host]
+	if g.leases == nil {
+		g = grant{number: h.number, leases: map[string]pgctl.Epoch{}}
+	}
+	g.leases[i.Cluster] = epoch
+	renewals[i.Host] = g
+}
+
+// granted makes renewals part of the next answers, unless the cluster has left that epoch meanwhile.
+// From here the controller counts the lease.
+func (o *Observer) granted(renewals map[string]grant, state State) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for host, g := range renewals {
+		for cluster, epoch := range g.leases {
+			if l, _ := state.Leadership(cluster); l.Epoch != epoch || l.Phase != pgctl.Steady {
+				delete(g.leases, cluster)
+				continue
+			}
+			o.leases[cluster] = o.now
+		}
+		o.grants[host] = g
+	}
+}
+
+// leaseAge is the time since the last renewal of a cluster's lease was granted.
+func (o *Observer) leaseAge(cluster string, since time.Duration) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now - max(o.leases[cluster], since)
+}

@@ -1,0 +1,259 @@
+package ha
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgctl/pgctl"
+)
+
+// Act says what the agent has to do about its instance now, in order. It is level-triggered: an agent
+// that restarts, or missed ten changes, does the same as one that saw them all.
+func Act(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	leads := l.Leader == v.Self.Life
+	switch {
+	case s.Busy != "":
+		return nil
+	case v.Self.Wanted != pgctl.WantRunning:
+		return stopIfRunning(v, StopPlanned, "it is not wanted to run")
+	case s.Trouble != "":
+		return nil
+	case s.Directory == NoDirectory:
+		return makeDirectory(v)
+	case v.Local.Pledge > l.Epoch:
+		return nil // the store's copy here is older than what was pledged
+	}
+	switch l.Phase {
+	case pgctl.Bootstrapping:
+		if leads && s.State == Down {
+			return []Step{{Do: Start, Why: "the cluster's first start"}}
+		}
+		return nil
+	case pgctl.Recruiting:
+		return actRecruiting(v)
+	case pgctl.Promoting:
+		if leads {
+			return actPromoting(v)
+		}
+		return actFollowing(v)
+	case pgctl.Steady:
+		if leads {
+			return actLeading(v)
+		}
+		return actFollowing(v)
+	}
+	return actUnknown(v)
+}
+
+// Trouble says why a life whose directory is not there may not be made anew, or "": whoever may have
+// acknowledged commits under it is missed, not replaced in silence.
+func Trouble(l pgctl.Leadership, life pgctl.Life) string {
+	named := Joint(Binding(&l), l.RuleInForce()).Names(life) || l.Phase != pgctl.Bootstrapping && (l.Leader == life || l.Rule.Leader == life)
+	if named {
+		return "its data directory is gone"
+	}
+	return ""
+}
+
+func makeDirectory(v InstanceView) []Step {
+	l := v.Leadership
+	switch {
+	case Trouble(l, v.Self.Life) != "":
+		return nil
+	case l.Phase == pgctl.Bootstrapping && l.Leader == v.Self.Life:
+		return []Step{{Do: Initialize, Why: "it is to hold the cluster's first data directory"}}
+	case l.Phase == pgctl.Steady && v.Source != nil && v.Source.Life == l.Leader && v.Source.Epoch == l.Epoch:
+		return []Step{{Do: CopyData, Epoch: l.Epoch, Why: "it has no data yet"}}
+	}
+	return nil
+}
+
+func stopIfRunning(v InstanceView, budget time.Duration, why string) []Step {
+	if v.Server.State == Down || v.Server.Directory == NoDirectory {
+		return nil
+	}
+	return []Step{{Do: Stop, Budget: budget, Why: why}}
+}
+
+// actRecruiting pledges: it makes sure that nothing can be acknowledged to an older leader, and only
+// then says where its log ends.
+func actRecruiting(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	running := s.State == Running || s.State == Starting
+	_, chosen := l.Chosen()
+	if p := l.Planned; p != nil && p.From == v.Self.Life && running && s.Primary {
+		return []Step{{Do: Stop, Budget: StopPlanned, Epoch: l.Epoch, Why: "a switchover was ordered"}}
+	}
+	switch p := l.Planned; {
+	case l.Rule.Leader == v.Self.Life && s.Primary && running && !chosen:
+		return nil // a healthy old leader resumes; it cannot acknowledge without its standbys
+	case p != nil && !p.Released:
+		return nil
+	case s.Primary && running:
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "another leader was chosen since"}}
+	}
+	return withoutUpstream(v, Step{Do: PledgeTo, Epoch: l.Epoch, Why: "a recruitment began"})
+}
+
+// withoutUpstream brings a standby to the state in which it streams from nobody, then pledges.
+func withoutUpstream(v InstanceView, pledge Step) []Step {
+	s := v.Server
+	switch {
+	case v.Local.Rewinding != 0:
+		return nil // half-rewound: no recruit until it is done
+	case s.State == Down:
+		return []Step{{Do: Start, Standby: true, Why: "it is to be recruited"}}
+	case s.State != Running:
+		return nil
+	case s.Receiver != "" || s.Upstream != "":
+		return []Step{{Do: Detach, Epoch: pledge.Epoch, Why: pledge.Why}}
+	case v.Local.Pledge < pledge.Epoch && s.Position.Known():
+		return []Step{pledge}
+	}
+	return nil
+}
+
+// actPromoting promotes, closed, once nothing else can reach the own log any more.
+func actPromoting(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	given := l.History[len(l.History)-1].Timeline
+	switch {
+	case s.State == Down:
+		return []Step{{Do: Start, Standby: s.Signal || s.Timeline != given, Why: "it is to be promoted"}}
+	case s.State != Running:
+		return nil
+	case s.Primary && s.Timeline == given:
+		return makeSlots(v)
+	case s.Primary:
+		return []Step{{Do: Stop, Budget: StopFailover, Why: fmt.Sprintf("it is a primary on timeline %d, not %d", s.Timeline, given)}}
+	}
+	if steps := withoutUpstream(v, Step{Do: PledgeTo, Epoch: l.Epoch, Why: "it was chosen"}); steps != nil || v.Local.Pledge < l.Epoch {
+		return steps
+	}
+	return []Step{{Do: Promote, Epoch: l.Epoch, Timeline: given, Why: "it was chosen to lead epoch " + fmt.Sprint(l.Epoch)}}
+}
+
+// actLeading keeps a steady leader running, its names those of the rule, and opens it only when the
+// rule has been proven by this very postmaster.
+func actLeading(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	rule := l.RuleInForce()
+	switch {
+	case s.State == Down:
+		if s.Crashed && s.DownFor < CrashWait && l.Rule.Acks > 0 {
+			return nil // a standby takes over sooner than this recovers
+		}
+		return []Step{{Do: Start, Why: "it leads; it opens when its members have its last record"}}
+	case s.State != Running || !s.Primary:
+		return nil
+	case l.Mode == pgctl.Lease && v.Lease <= 0 && s.Open:
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "its lease is over"}}
+	case s.Open && s.Waiting > FenceAfter && v.StoreAge > FenceAfter:
+		return []Step{{Do: Close, Why: "nobody acknowledges its commits and no server of the store is heard"}}
+	}
+	steps := makeSlots(v)
+	proven := s.Confirmed != nil && s.Confirmed.Epoch == l.Epoch && s.Confirmed.Version == rule.Version
+	switch {
+	case !proven:
+		joint := Joint(Binding(&l), rule)
+		steps = append(steps, Step{Do: Confirm, Epoch: l.Epoch, Rule: &rule, Joint: &joint, Why: fmt.Sprintf("rule %d of epoch %d", rule.Version, l.Epoch)})
+	case l.Serving && !s.Open && (l.Mode == pgctl.Quorum || v.Lease > 0):
+		steps = append(steps, Step{Do: Open, Epoch: l.Epoch, Asks: rule.Acks == 0, Why: "it leads and its rule is proven"})
+	}
+	return steps
+}
+
+// actFollowing follows the leader of this epoch, after comparing histories with it.
+func actFollowing(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	name := v.Self.Life.MemberName(l.Epoch)
+	switch {
+	case s.State == Starting:
+		return nil
+	case s.Primary && s.State == Running:
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "another instance leads"}}
+	case v.Local.Rewinding != 0:
+		if v.Source == nil || v.Source.Epoch != l.Epoch {
+			return nil
+		}
+		return []Step{{Do: Rewind, Epoch: l.Epoch, Why: "a rewind was interrupted"}}
+	case s.State == Down:
+		return []Step{{Do: Start, Standby: true, Why: "it is to follow"}}
+	case v.Source == nil || v.Source.Epoch != l.Epoch || v.Source.Life != l.Leader:
+		return nil
+	case s.Upstream == name && s.Address == v.Source.Address:
+		return makeSlots(v)
+	case s.Receiver != "" || s.Upstream != "":
+		return []Step{{Do: Detach, Epoch: l.Epoch, Why: "another leader is to be followed"}}
+	case !s.AtEnd:
+		return nil
+	}
+	switch fit, why := Compare(s, *v.Source); fit {
+	case Fits:
+		return []Step{{Do: Follow, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
+	case Diverged:
+		if v.Source.Checkpoint != v.Source.Timeline {
+			return nil
+		}
+		return []Step{{Do: Rewind, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
+	}
+	return nil
+}
+
+// actUnknown leaves a running server as it is: leaders serve on, and confirm their own rule.
+func actUnknown(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	if s.State == Running && s.Primary && s.Open && l.Leader == v.Self.Life && s.Confirmed == nil &&
+		v.Local.Rule != nil && v.Local.Rule.Epoch == l.Epoch {
+		rule, joint := l.RuleInForce(), Joint(Binding(&l), l.RuleInForce())
+		return []Step{{Do: Confirm, Epoch: l.Epoch, Rule: &rule, Joint: &joint, Why: "the store was restored"}}
+	}
+	return nil
+}
+
+// makeSlots gives every other member its slot before it is needed, and drops those of lives that
+// exist no more.
+func makeSlots(v InstanceView) []Step {
+	var slots []string
+	for _, m := range v.Members {
+		if m.Life != v.Self.Life && m.Life != "" && m.Wanted != pgctl.WantRemoved {
+			slots = append(slots, m.Life.Slot())
+		}
+	}
+	slices.Sort(slots)
+	if slices.Equal(slots, v.Server.Slots) {
+		return nil
+	}
+	return []Step{{Do: MakeSlots, Slots: slots, Why: "every member has a slot on every other"}}
+}
+
+// Fit is how a log relates to a leader's.
+type Fit int
+
+// The fits.
+const (
+	Fits     Fit = iota // a point of the leader's history: it may follow
+	Diverged            // it left that history: it must be rewound
+	Beyond              // it has what the leader lost, on the same timeline
+)
+
+// Compare holds an instance's log, replayed to its end and with no receiver, against a leader's.
+func Compare(s Server, source Source) (Fit, string) {
+	own := pgctl.Position{Timeline: s.Timeline, LSN: s.Replayed}
+	if own.Timeline == source.Timeline {
+		if own.LSN <= source.End {
+			return Fits, fmt.Sprintf("%s is a point of the leader's log", own)
+		}
+		return Beyond, fmt.Sprintf("%s is beyond the leader's end %s on the same timeline", own, source.End)
+	}
+	end, shared := source.History.EndOf(own.Timeline)
+	switch {
+	case !shared:
+		return Diverged, fmt.Sprintf("timeline %d is not in the leader's history", own.Timeline)
+	case own.LSN > end:
+		return Diverged, fmt.Sprintf("%s is beyond %s, where the leader left that timeline", own, end)
+	}
+	return Fits, fmt.Sprintf("%s is a point of the leader's history", own)
+}

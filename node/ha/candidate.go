@@ -1,0 +1,109 @@
+package ha
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/pgctl/pgctl"
+)
+
+// Rank is where a position counts in an election: a timeline that never became steady counts as the
+// point where it left its parent, since nothing on it was acknowledged, and the record of a failed
+// promotion must not win again for ever.
+func Rank(l *pgctl.Leadership, p pgctl.Position, parent pgctl.Switch) pgctl.Position {
+	record, known := l.Record(p.Timeline)
+	if known && record.State != pgctl.TimelineSteady && parent.Timeline != 0 {
+		return pgctl.Position{Timeline: parent.Timeline, LSN: min(parent.End, p.LSN)}
+	}
+	return p
+}
+
+// choose picks the furthest recruit. Positions are ordered by timeline and LSN from the data alone;
+// what breaks ties is only preference.
+func choose(v View, recruits []*Member) (best *Member, waiting string) {
+	l := v.Leadership
+	rank := func(m *Member) pgctl.Position { return Rank(&l, m.Report.Pledge.Position, m.Report.Parent) }
+	if p := l.Planned; p != nil && p.Lossy {
+		for _, m := range recruits {
+			if m.Life == p.To {
+				return m, ""
+			}
+		}
+		return nil, "waits for the pledge of " + v.nameOf(p.To)
+	}
+	if len(recruits) == 0 {
+		return nil, "nobody has pledged yet"
+	}
+	furthest := slices.MaxFunc(recruits, func(a, b *Member) int { return rank(a).Compare(rank(b)) })
+	var wanted, failed pgctl.Life
+	if p := l.Planned; p != nil {
+		wanted = p.To
+	}
+	if chosen, ok := l.Chosen(); ok {
+		failed = chosen
+	} else if wanted == "" {
+		failed = l.Rule.Leader
+	}
+	oldCenter := ""
+	if old := v.member(l.Rule.Leader); old != nil {
+		oldCenter = old.DataCenter
+	}
+	for _, m := range recruits {
+		if rank(m).Compare(rank(furthest)) != 0 || m.Leaving {
+			continue
+		}
+		if best == nil || prefer(m, best, wanted, failed, oldCenter) < 0 {
+			best = m
+		}
+	}
+	if best == nil {
+		return nil, furthest.Instance + " is the furthest but is being removed"
+	}
+	if l.Mode == pgctl.Lease && tooFarBehind(v, best) {
+		return nil, best.Instance + " lags behind the old leader by more than maximum_lag_on_failover, or by an unknown amount"
+	}
+	return best, ""
+}
+
+// prefer orders members of equal rank: the one a switchover asked for, not the one that just failed,
+// the least left to replay, the old leader's data center, the name.
+func prefer(a, b *Member, wanted, failed pgctl.Life, center string) int {
+	left := func(m *Member) uint64 {
+		return uint64(max(m.Report.Pledge.Position.LSN, m.Report.Replayed) - m.Report.Replayed)
+	}
+	return cmp.Or(
+		boolFirst(a.Life == wanted, b.Life == wanted),
+		boolFirst(a.Life != failed, b.Life != failed),
+		cmp.Compare(left(a), left(b)),
+		boolFirst(a.DataCenter == center, b.DataCenter == center),
+		cmp.Compare(a.Instance, b.Instance),
+	)
+}
+
+func boolFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// tooFarBehind holds a candidate of a lease cluster against maximum_lag_on_failover; an unknown lag
+// is too much. Whoever led, or stopped in an orderly way and was followed to its end, lags by nothing.
+func tooFarBehind(v View, m *Member) bool {
+	l := v.Leadership
+	if m.Life == l.Rule.Leader {
+		return false
+	}
+	end := m.Report.LeaderEnd
+	if p := l.Planned; p != nil && p.StoppedAt.Known() {
+		end = p.StoppedAt.LSN
+	}
+	for i := range v.Members {
+		end = max(end, v.Members[i].Report.LeaderEnd)
+	}
+	own := m.Report.Pledge.Position.LSN
+	return end == 0 || v.Declared.MaximumLag > 0 && end > own && int64(end-own) > v.Declared.MaximumLag
+}

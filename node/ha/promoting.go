@@ -1,0 +1,138 @@
+package ha
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pgctl/pgctl"
+)
+
+// promote orders a recruit to lead, on a timeline number that was never given out or seen.
+func promote(v View, best *Member, why string) Decision {
+	next := clone(v.Leadership)
+	number := pgctl.Timeline(0)
+	for _, record := range next.History {
+		number = max(number, record.Timeline)
+	}
+	for i := range v.Members {
+		r := &v.Members[i].Report
+		number = max(number, r.End.Timeline)
+		if r.Pledge != nil {
+			number = max(number, r.Pledge.Position.Timeline)
+		}
+	}
+	next.Phase, next.Leader = pgctl.Promoting, best.Life
+	next.History = append(next.History, pgctl.TimelineRecord{
+		Timeline: number + 1, Epoch: next.Epoch, Leader: best.Life,
+		Parent: best.Report.Pledge.Position.Timeline, State: pgctl.TimelineGiven, Why: why,
+	})
+	return commit(v, next, pgctl.Info, "leader.chosen", best.Life, "%s; it is promoted to timeline %d", why, number+1)
+}
+
+// decidePromoting makes the chosen one steady when enough members have flushed its first record, or
+// starts over when it failed.
+func decidePromoting(v View) Decision {
+	l := v.Leadership
+	leader := v.member(l.Leader)
+	if v.Request != nil {
+		return Decision{Answer: pgctl.Errorf(pgctl.CodeConflict, "a promotion is under way").WithHint("try again when it has ended")}
+	}
+	if why := promotionFailed(v, leader); why != "" {
+		return startOver(v, leader, why)
+	}
+	p := leader.Report.Promoted
+	if p == nil || p.Epoch != l.Epoch {
+		return Decision{Waiting: leader.Instance + " is being promoted: " + leader.situation()}
+	}
+	if record := l.History[len(l.History)-1]; p.Timeline != record.Timeline {
+		return startOver(v, leader, fmt.Sprintf("it took timeline %d instead of %d", p.Timeline, record.Timeline))
+	}
+	return settle(v, leader, p)
+}
+
+// promotionFailed says why the chosen one cannot become steady, or "".
+func promotionFailed(v View, leader *Member) string {
+	switch {
+	case leader == nil:
+		return "the chosen instance exists no more"
+	case leader.Age > leader.detect():
+		return fmt.Sprintf("the host of %s has been silent for %s", leader.Instance, leader.Age.Round(Tick))
+	case !leader.fresh():
+		return ""
+	case leader.Report.Failed != "" || leader.Report.LifeLost != "":
+		return leader.Instance + ": " + leader.Report.Failed + leader.Report.LifeLost
+	}
+	if v.PhaseAge < PromotionStall {
+		return ""
+	}
+	for i := range v.Members {
+		if m := &v.Members[i]; m.fresh() && m.Idle < PromotionStall {
+			return ""
+		}
+	}
+	return fmt.Sprintf("nobody has made progress for %s", PromotionStall)
+}
+
+// startOver begins the next epoch after a promotion that did not become steady. Nothing on its
+// timeline was acknowledged.
+func startOver(v View, leader *Member, why string) Decision {
+	next := clone(v.Leadership)
+	next.History[len(next.History)-1].State = pgctl.TimelineFailed
+	next.Epoch, next.Phase, next.Leader = next.Epoch+1, pgctl.Recruiting, ""
+	if next.Planned != nil && !next.Planned.Lossy {
+		next.Planned = nil
+	}
+	var about pgctl.Life
+	if leader != nil {
+		about = leader.Life
+	}
+	return commit(v, next, pgctl.Alarm, "promotion.failed", about, "the promotion failed: %s", why)
+}
+
+// settle makes the promoted leader steady. Acks stays as declared: it is not lowered because others
+// are slower, only because they are unheard or must be copied, and never when the cluster is strict.
+func settle(v View, leader *Member, p *Promotion) Decision {
+	l := v.Leadership
+	var proven []pgctl.Life
+	waiting := ""
+	for i := range v.Members {
+		m := &v.Members[i]
+		if m == leader || m.Leaving {
+			continue
+		}
+		if s, ok := v.sender(leader, m.Life); ok && s.Flushed >= p.Record {
+			proven = append(proven, m.Life)
+		} else if !m.dead() {
+			waiting = fmt.Sprintf("%s has yet to follow %s: %s", m.Instance, leader.Instance, m.situation())
+		}
+	}
+	slices.Sort(proven)
+	acks := v.Declared.Acks
+	if l.Mode == pgctl.Lease {
+		acks, proven = 0, nil
+	}
+	if len(proven) < acks {
+		if waiting != "" {
+			return Decision{Waiting: waiting}
+		}
+		if v.Declared.Strict {
+			return Decision{Waiting: fmt.Sprintf("%s has only %d of %d standbys, and the cluster is strict", leader.Instance, len(proven), acks)}
+		}
+		acks = len(proven)
+	}
+	if acks == 0 {
+		proven = nil
+	}
+	next := clone(l)
+	next.Phase, next.SteadyEpoch, next.Serving, next.Planned = pgctl.Steady, l.Epoch, true, nil
+	next.Rule = pgctl.Rule{Leader: leader.Life, Standbys: proven, Acks: acks, Version: nextVersion(&l)}
+	next.NextRule, next.Joint = nil, nil
+	record := &next.History[len(next.History)-1]
+	record.State, record.Parent, record.Switch = pgctl.TimelineSteady, leader.Report.Parent.Timeline, leader.Report.Parent.End
+	severity := pgctl.Info
+	if acks < v.Declared.Acks {
+		severity = pgctl.Warning
+	}
+	return commit(v, next, severity, "leader.steady", leader.Life,
+		"%s leads on timeline %d; a commit waits for %s", leader.Instance, record.Timeline, v.ruleText(next.Rule))
+}

@@ -1,0 +1,297 @@
+package ha
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgctl/pgctl"
+)
+
+// decideSteady keeps a leader, replaces it when it failed, and keeps its rule to those who can
+// acknowledge.
+func decideSteady(v View) Decision {
+	l := v.Leadership
+	leader := v.member(l.Leader)
+	if v.Request != nil {
+		return decideRequest(v, leader)
+	}
+	if why, failed := leaderFailed(&v, leader); failed {
+		return replaceLeader(v, leader, why)
+	} else if why != "" {
+		d := Decision{Waiting: why}
+		if leader.Age > AskAfter {
+			d.Ask = askable(v, leader)
+		}
+		return d
+	}
+	d := serve(v, l.NextRule == nil && l.Rule.Acks >= v.Declared.Acks, upkeep(v, leader))
+	d.Replace = append(d.Replace, unusable(v)...)
+	return d
+}
+
+// unusable are lives that cannot go on and that no rule names any more: their instances are copied
+// anew, under new lives.
+func unusable(v View) (lives []pgctl.Life) {
+	l := v.Leadership
+	for i := range v.Members {
+		m := &v.Members[i]
+		named := m.Life == l.Leader || Joint(Binding(&l), l.RuleInForce()).Names(m.Life)
+		if m.fresh() && m.heard() && m.Report.LifeLost != "" && !named {
+			lives = append(lives, m.Life)
+		}
+	}
+	return lives
+}
+
+// serve opens a new cluster for clients once its rule is as declared.
+func serve(v View, complete bool, d Decision) Decision {
+	if v.Leadership.Serving || d.Next != nil {
+		return d
+	}
+	if !complete {
+		if d.Waiting == "" {
+			d.Waiting = "a new cluster opens when enough standbys have joined"
+		}
+		return d
+	}
+	next := clone(v.Leadership)
+	next.Serving = true
+	return commit(v, next, pgctl.Info, "cluster.opened", v.Leadership.Leader,
+		"%s opens for clients; a commit waits for %d of %d standbys", v.nameOf(next.Leader), next.Rule.Acks, len(next.Rule.Standbys))
+}
+
+// leaderFailed says whether the leader is to be replaced, and why; a reason without failure is a
+// doubt that is being looked into.
+func leaderFailed(v *View, leader *Member) (why string, failed bool) {
+	switch {
+	case leader == nil:
+		return "the leader's instance exists no more", true
+	case leader.fresh() && (leader.Report.LifeLost != "" || leader.Report.State == Absent):
+		return leader.Instance + " lost its data: " + leader.Report.LifeLost, true
+	case leader.fresh() && leader.Report.Failed != "":
+		return leader.Instance + ": " + leader.Report.Failed, true
+	case leader.fresh() && leader.Report.ProofAge > HangTimeout && leader.Report.State == Running && leader.Report.Waiting > 0:
+		return fmt.Sprintf("%s has not answered for %s", leader.Instance, leader.Report.ProofAge.Round(time.Second)), true
+	case leader.heard() && leader.Age <= AskAfter:
+		return "", false
+	}
+	silence := fmt.Sprintf("the host of %s (%s) has been silent for %s", leader.Instance, leader.Host, leader.Age.Round(Tick))
+	probes := probesOf(v, leader)
+	switch {
+	case probes.Progress:
+		return silence + ", but its members see it working", false
+	case probes.Refused:
+		return silence + " and its Postgres is gone", true
+	case probes.Answered && leader.Age <= HangTimeout:
+		return silence + ", but its Postgres answers", false
+	}
+	return silence, leader.Age > leader.detect()
+}
+
+// probesOf gathers what members found out about the leader in this epoch.
+func probesOf(v *View, leader *Member) Probe {
+	var all Probe
+	for i := range v.Members {
+		m := &v.Members[i]
+		p := m.Report.Probe
+		if m == leader || p == nil || !m.fresh() || p.Leader != leader.Life || p.Epoch != v.Leadership.Epoch || p.Age+m.Age > DetectLeast {
+			continue
+		}
+		all.Progress = all.Progress || p.Progress
+		all.Answered = all.Answered || p.Answered
+		all.Refused = all.Refused || p.Refused
+	}
+	return all
+}
+
+func askable(v View, leader *Member) (ask []pgctl.Life) {
+	for i := range v.Members {
+		if m := &v.Members[i]; m != leader && m.fresh() {
+			ask = append(ask, m.Life)
+		}
+	}
+	return ask
+}
+
+// replaceLeader starts a recruitment, if those in contact could finish one: otherwise it could only
+// harm a leader that still works on the other side of a partition.
+func replaceLeader(v View, leader *Member, why string) Decision {
+	l := v.Leadership
+	if l.Paused {
+		return Decision{Waiting: why + "; automatic failover is paused (pgctl resume)"}
+	}
+	if leader != nil && leader.fresh() && leader.Report.Failed != "" && v.Crashes > 1 {
+		return Decision{Waiting: why + "; the second crash within ten minutes is restarted in place"}
+	}
+	if who, ok := canRecruit(v); !ok {
+		return Decision{Waiting: why + "; " + who}
+	}
+	next := clone(l)
+	next.Epoch, next.Phase, next.Leader, next.Planned = l.Epoch+1, pgctl.Recruiting, "", nil
+	return commit(v, next, pgctl.Alarm, "leader.failed", l.Leader, "%s; its standbys are asked to pledge", why)
+}
+
+// canRecruit says whether the instances in fresh contact would be enough, or who is missing.
+func canRecruit(v View) (missing string, ok bool) {
+	contact := Lives{}
+	others := 0
+	for i := range v.Members {
+		m := &v.Members[i]
+		if m.fresh() && m.Report.State != Absent && m.Report.State != Making && m.Report.LifeLost == "" && m.Life != v.Leadership.Leader {
+			contact[m.Life] = true
+			others++
+		}
+	}
+	if v.Leadership.Mode == pgctl.Lease {
+		return "no standby is in contact", others > 0
+	}
+	if !Enough(Binding(&v.Leadership), contact) {
+		return missingFor(v, Binding(&v.Leadership), contact), false
+	}
+	return "", true
+}
+
+// missingFor says which instances would end the wait of a recruitment.
+func missingFor(v View, rule pgctl.Rule, r Lives) string {
+	var names []string
+	for _, life := range rule.Standbys {
+		if !r[life] {
+			names = append(names, v.nameOf(life))
+		}
+	}
+	leader := v.nameOf(rule.Leader)
+	if rule.Acks == 0 || len(names) == 0 {
+		return fmt.Sprintf("only %s has every acknowledged commit: bring it back, or accept loss "+
+			"(pgctl failover NAME --to INSTANCE --allow-data-loss)", leader)
+	}
+	return fmt.Sprintf("needs %s, or enough of %v, for every acknowledged commit to be safe; "+
+		"or accept loss (pgctl failover NAME --to INSTANCE --allow-data-loss)", leader, names)
+}
+
+// upkeep confirms a rule change under way, or starts the next single step towards the rule that the
+// declaration and the health of the standbys ask for.
+func upkeep(v View, leader *Member) Decision {
+	l := v.Leadership
+	if !leader.fresh() || !leader.Report.Primary || leader.Report.Epoch != l.Epoch {
+		return Decision{}
+	}
+	wanted, waiting := wantedStandbys(v, leader)
+	if l.Mode == pgctl.Lease {
+		wanted = nil
+	}
+	acks := min(v.Declared.Acks, len(wanted))
+	if v.Declared.Strict {
+		acks = v.Declared.Acks
+	}
+	if l.NextRule != nil {
+		return pendingChange(v, leader, wanted, acks)
+	}
+	target, change := Target(l.Rule, wanted, acks, v.Declared.Strict)
+	if !change {
+		return Decision{Waiting: waiting}
+	}
+	return requestRule(v, target)
+}
+
+// pendingChange commits a change that the leader confirmed, or replaces one that cannot be confirmed
+// any more because somebody it needs has failed since.
+func pendingChange(v View, leader *Member, wanted []pgctl.Life, acks int) Decision {
+	l := v.Leadership
+	if c := leader.Report.Confirmed; c != nil && c.Epoch == l.Epoch && c.Version == l.NextRule.Version {
+		next := clone(l)
+		next.Rule, next.NextRule, next.Joint = *next.NextRule, nil, nil
+		next.Rule.Lost = nil // step 4 carried everything acknowledged before over to the new rule
+		d := commit(v, next, pgctl.Info, "rule.confirmed", l.Leader, "a commit now waits for %s", v.ruleText(next.Rule))
+		countRemovals(&d, v, l.Rule, next.Rule)
+		return d
+	}
+	if gone := firstNotIn(l.NextRule.Standbys, wanted); gone != "" || l.NextRule.Acks > len(l.NextRule.Standbys) {
+		if target, change := Target(*l.NextRule, wanted, acks, v.Declared.Strict); change && !sameRule(target, *l.NextRule) {
+			return requestRule(v, target)
+		}
+	}
+	return Decision{Waiting: fmt.Sprintf("%s confirms that commits wait for %s", leader.Instance, v.ruleText(*l.NextRule))}
+}
+
+func requestRule(v View, target pgctl.Rule) Decision {
+	l := v.Leadership
+	next := clone(l)
+	target.Version = nextVersion(&l)
+	joint := Joint(Binding(&l), target)
+	next.NextRule, next.Joint = &target, &joint
+	severity := pgctl.Info
+	if target.Acks < l.RuleInForce().Acks {
+		severity = pgctl.Warning
+	}
+	return commit(v, next, severity, "rule.requested", l.Leader, "commits are to wait for %s", v.ruleText(target))
+}
+
+func countRemovals(d *Decision, v View, before, after pgctl.Rule) {
+	for _, life := range before.Standbys {
+		if !after.Names(life) {
+			d.Events = append(d.Events, event(v, pgctl.Warning, "standby.removed", life,
+				"%s is no longer waited for", v.nameOf(life)))
+		}
+	}
+}
+
+// wantedStandbys are those who are, or should be, waited for, and what the cluster still waits for.
+func wantedStandbys(v View, leader *Member) (wanted []pgctl.Life, waiting string) {
+	if v.Declared.Acks == 0 {
+		return nil, ""
+	}
+	inForce := v.Leadership.RuleInForce()
+	for i := range v.Members {
+		m := &v.Members[i]
+		if m == leader || m.Leaving {
+			continue
+		}
+		if inForce.Names(m.Life) {
+			if !m.dead() && m.Stalled <= StallTimeout {
+				wanted = append(wanted, m.Life)
+			}
+			continue
+		}
+		switch _, streaming := v.sender(leader, m.Life); {
+		case m.fresh() && streaming && m.Streaming >= joinAfter(m.Removals):
+			wanted = append(wanted, m.Life)
+		case waiting == "":
+			waiting = fmt.Sprintf("%s is not in the rule yet: %s", m.Instance, m.situation())
+		}
+	}
+	slices.Sort(wanted)
+	return wanted, waiting
+}
+
+// joinAfter is how long a standby must have streamed well; it doubles with every recent removal, so
+// that one that comes and goes does not stop commits each time.
+func joinAfter(removals int) time.Duration {
+	return min(JoinAfter<<min(removals, 6), JoinAfterMost)
+}
+
+// situation says for people what a member is doing.
+func (m *Member) situation() string {
+	switch {
+	case !m.heard():
+		return "its host was not heard yet"
+	case m.Age > Fresh:
+		return fmt.Sprintf("its host has been silent for %s", m.Age.Round(Tick))
+	case m.Report.LifeLost != "":
+		return m.Report.LifeLost
+	case m.Report.Detail != "":
+		return m.Report.Detail
+	}
+	return string(m.Report.State)
+}
+
+func (v *View) ruleText(rule pgctl.Rule) string {
+	if len(rule.Standbys) == 0 {
+		return "no standby"
+	}
+	names := make([]string, len(rule.Standbys))
+	for i, life := range rule.Standbys {
+		names[i] = v.nameOf(life)
+	}
+	return fmt.Sprintf("%d of %v", rule.Acks, names)
+}

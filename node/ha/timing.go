@@ -1,0 +1,31 @@
+package ha
+
+import "time"
+
+// The numbers of docs/failover.md. They are constants, not settings: each was chosen together with
+// the others, and a cluster whose safety depended on them would be wrong (only lease mode's does).
+const (
+	Heartbeat        = 300 * time.Millisecond // a daemon speaks
+	Fresh            = 2 * Heartbeat          // heard within this: in contact
+	Tick             = 100 * time.Millisecond // the controllers decide
+	AskAfter         = 600 * time.Millisecond // of silence, the members are asked to prove the leader
+	DetectLeast      = 1200 * time.Millisecond
+	DetectMost       = 10 * time.Second
+	HangTimeout      = 10 * time.Second // answers without progress are life for that long
+	StandbyTimeout   = 2 * time.Second  // an unheard standby is taken out of the rule
+	StallTimeout     = 10 * time.Second // a standby whose flush position stands still while it is owed WAL
+	JoinAfter        = 1 * time.Second  // of good streaming, doubling with each removal in RemovalMemory
+	JoinAfterMost    = 60 * time.Second
+	RemovalMemory    = 10 * time.Minute
+	ReplayMost       = 5 * time.Second // who has more left to replay does not join a rule
+	FenceAfter       = 5 * time.Second // without servers and without acknowledgements a leader closes
+	LeaseTime        = 5 * time.Second
+	LeaseMargin      = 500 * time.Millisecond // more than clocks drift apart over one lease
+	SwitchoverWithin = 10 * time.Second
+	PromotionStall   = 10 * time.Second // no progress of anybody needed: the promotion failed
+	CrashMemory      = 10 * time.Minute // a second crash within it is restarted in place
+	CrashWait        = 2 * time.Second  // that a crashed leader waits for a handover before it starts in place
+	StopFailover     = 5 * time.Second  // stop budgets
+	StopPlanned      = 30 * time.Second
+	DetachWithin     = 300 * time.Millisecond // then a standby with a stuck receiver is restarted without upstream
+)

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
+)
+
+// memory is what a controller remembers about a cluster between two looks: durations that no single
+// report shows. All times are punctual ones of the observer.
+type memory struct {
+	epoch   pgctl.Epoch
+	phase   pgctl.Phase
+	since   time.Duration // of this epoch and phase
+	members map[pgctl.Life]*past
+	crashes []time.Duration
+	crashed pgctl.Epoch // the epoch whose leader's crash was counted
+}
+
+// past is what is remembered about a member.
+type past struct {
+	streaming time.Duration // since; 0 when it does not
+	flushed   pgctl.LSN
+	moved     time.Duration // its flush position, or it was owed nothing
+	progress  uint64
+	state     ha.State
+	lively    time.Duration // its progress last moved
+	removals  []time.Duration
+}
+
+func newMemory(now time.Duration) *memory {
+	return &memory{since: now, members: map[pgctl.Life]*past{}}
+}
+
+// complete adds to a view what is remembered, after noting what it shows.
+func (m *memory) complete(v *ha.View, now time.Duration) {
+	l := v.Leadership
+	if m.epoch != l.Epoch || m.phase != l.Phase {
+		m.epoch, m.phase, m.since = l.Epoch, l.Phase, now
+	}
+	v.PhaseAge = now - m.since
+	leader := find(v.Members, l.Leader)
+	if leader != nil && leader.Report.Failed != "" && leader.Age <= ha.Fresh && m.crashed != l.Epoch {
+		m.crashed = l.Epoch
+		m.crashes = append(m.crashes, now)
+	}
+	m.crashes = recent(m.crashes, now, ha.CrashMemory)
+	v.Crashes = len(m.crashes)
+	for i := range v.Members {
+		member := &v.Members[i]
+		p := m.members[member.Life]
+		if p == nil {
+			p = &past{moved: now, lively: now}
+			m.members[member.Life] = p
+		}
+		p.note(member, leader, l.Epoch, now)
+		p.removals = recent(p.removals, now, ha.RemovalMemory)
+		member.Removals = len(p.removals)
+		member.Stalled, member.Idle = now-p.moved, now-p.lively
+		if p.streaming > 0 {
+			member.Streaming = now - p.streaming
+		}
+	}
+}
+
+func (p *past) note(member, leader *ha.Member, epoch pgctl.Epoch, now time.Duration) {
+	if r := member.Report; r.Progress != p.progress || r.State != p.state {
+		p.progress, p.state, p.lively = r.Progress, r.State, now
+	}
+	if leader == nil || leader == member {
+		return
+	}
+	streams := false
+	for _, s := range leader.Report.Senders {
+		if s.Life != member.Life || s.Epoch != epoch || !s.Streaming {
+			continue
+		}
+		streams = true
+		if s.Flushed != p.flushed || s.Flushed >= leader.Report.End.LSN {
+			p.flushed, p.moved = s.Flushed, now
+		}
+	}
+	switch {
+	case !streams:
+		p.streaming, p.moved = 0, now
+	case p.streaming == 0:
+		p.streaming = now
+	}
+}
+
+// remember notes what a decision does that later ones depend on.
+func (m *memory) remember(v ha.View, d ha.Decision) {
+	if d.Next == nil || d.Next.Phase != pgctl.Steady || v.Leadership.Phase != pgctl.Steady {
+		return
+	}
+	for _, life := range v.Leadership.RuleInForce().Standbys {
+		if p := m.members[life]; p != nil && !d.Next.RuleInForce().Names(life) {
+			p.removals = append(p.removals, m.since+v.PhaseAge)
+		}
+	}
+}
+
+// recent keeps the times within the last window.
+func recent(times []time.Duration, now, window time.Duration) []time.Duration {
+	for len(times) > 0 && now-times[0] > window {
+		times = times[1:]
+	}
+	return times
+}

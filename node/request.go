@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
+)
+
+// request is an operator's wish that waits for the controller.
+type request struct {
+	ask    ha.Request
+	answer chan error
+}
+
+// Wish is a Request as it travels between daemons: instances by name.
+type Wish struct {
+	Cluster  string `json:"cluster"`
+	To       string `json:"to,omitempty"`
+	Failover bool   `json:"failover,omitempty"`
+	Lossy    bool   `json:"lossy,omitempty"`
+}
+
+const requestTimeout = 15 * time.Second
+
+// Ask hands an operator's wish to the controller and waits until it was taken up or refused. It works
+// on the Raft leader only; elsewhere it fails with pgctl.CodeUnavailable.
+func (n *Node) Ask(ctx context.Context, w Wish) error {
+	state := n.Store.State()
+	r := &request{ask: ha.Request{Failover: w.Failover, Lossy: w.Lossy}, answer: make(chan error, 1)}
+	l, led := state.Leadership(w.Cluster)
+	if !led {
+		return pgctl.Errorf(pgctl.CodeNotFound, "there is no cluster %q with a leadership", w.Cluster)
+	}
+	leader := pgctl.Instance{}
+	for i := range state.Instances(w.Cluster) {
+		if i.Name == w.To {
+			r.ask.To = i.Life
+		}
+		if i.Life == l.Leader {
+			leader = i
+		}
+	}
+	if w.To != "" && r.ask.To == "" {
+		return pgctl.Errorf(pgctl.CodeNotFound, "cluster %s has no instance %q", w.Cluster, w.To).At("to")
+	}
+	if host, ok := state.Host(leader.Host); ok && !w.Failover {
+		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		if err := n.Peers.Call(bounded, host.API, "checkpoint", leader.Name, nil); err != nil {
+			n.Log.Info("the leader did not make a checkpoint before the switchover", "error", err)
+		}
+	}
+	if !n.Quorum.IsLeader() {
+		return pgctl.Errorf(pgctl.CodeUnavailable, "this daemon does not lead the Raft group")
+	}
+	n.mu.Lock()
+	if n.requests[w.Cluster] != nil {
+		n.mu.Unlock()
+		return pgctl.Errorf(pgctl.CodeConflict, "another change of leadership of %s is being started", w.Cluster)
+	}
+	n.requests[w.Cluster] = r
+	n.mu.Unlock()
+	poke(n.ticks)
+	return n.await(ctx, w.Cluster, r)
+}
+
+func (n *Node) await(ctx context.Context, cluster string, r *request) error {
+	timer := time.NewTimer(requestTimeout)
+	defer timer.Stop()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.requests[cluster] == r {
+			delete(n.requests, cluster)
+		}
+	}()
+	select {
+	case err := <-r.answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return pgctl.Errorf(pgctl.CodeUnavailable, "the change of leadership could not be started within %s", requestTimeout).
+			WithHint("pgctl status %s says what is in the way", cluster)
+	}
+}
+
+func (n *Node) serveRequest(ctx context.Context, _ string, body json.RawMessage) (any, error) {
+	var w Wish
+	if err := json.Unmarshal(body, &w); err != nil {
+		return nil, pgctl.Errorf(pgctl.CodeInvalid, "unreadable request: %v", err)
+	}
+	return struct{}{}, n.Ask(ctx, w)
+}
+
+func (n *Node) requestOf(cluster string) *ha.Request {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r := n.requests[cluster]; r != nil {
+		ask := r.ask
+		return &ask
+	}
+	return nil
+}
+
+// answerRequest tells whoever asked what became of it.
+func (n *Node) answerRequest(cluster string, d ha.Decision) {
+	if d.Answer == nil && !d.Done {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.requests[cluster]
+	if r == nil {
+		return
+	}
+	delete(n.requests, cluster)
+	if d.Answer != nil {
+		r.answer <- d.Answer
+		return
+	}
+	r.answer <- nil
+}
+
+// refuseRequests ends the wait of whoever asked a daemon that decides no longer.
+func (n *Node) refuseRequests() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for cluster, r := range n.requests {
+		r.answer <- pgctl.Errorf(pgctl.CodeUnavailable, "the Raft group has another leader now").WithHint("try again")
+		delete(n.requests, cluster)
+	}
+}
