@@ -76,10 +76,12 @@ func (r Rule) Names(life Life) bool { return slices.Contains(r.Standbys, life) }
 
 // Planned is a switchover under way. Within is counted anew by every new Raft leader.
 type Planned struct {
-	From   Life          `json:"from"`
-	To     Life          `json:"to"`
-	Within time.Duration `json:"within"`          // 0 for a failover by hand: From is not waited for
-	Lossy  bool          `json:"lossy,omitempty"` // an operator accepted the loss of acknowledged commits
+	From      Life          `json:"from"`
+	To        Life          `json:"to,omitempty"`       // none: whoever is best
+	Within    time.Duration `json:"within"`             // 0 for a failover by hand: From is not waited for
+	StoppedAt Position      `json:"stoppedAt"`          // the end of From's log, once it has reported it
+	Released  bool          `json:"released,omitempty"` // the members may pledge: From stopped, or Within is over
+	Lossy     bool          `json:"lossy,omitempty"`    // an operator accepted the loss of acknowledged commits
 }
 
 // TimelineState is what became of a timeline number.
