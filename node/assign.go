@@ -18,6 +18,9 @@ func (c *controller) assign(state State, cluster pgctl.Cluster, l pgctl.Leadersh
 			return c.node.Proposer.SetInstances(ctx, cluster.Name, put, nil, nil)
 		}
 	}
+	if cluster.Deleted != nil && c.node.Wall().After(cluster.Deleted.At.Add(cluster.Deleted.Keep)) {
+		return func(ctx context.Context) error { return c.node.Proposer.Purge(ctx, cluster.Name) }
+	}
 	if cluster.Deleted != nil || cluster.Spec.Instances == 0 {
 		return nil
 	}

@@ -122,6 +122,7 @@ type Config struct {
 	NewServer func(pgctl.Instance, pgctl.Cluster) (LocalServer, error)
 	NewLife   func() pgctl.Life
 	Clock     func() time.Duration // CLOCK_BOOTTIME
+	Wall      func() time.Time     // dates only: when a deletion is final
 	Log       *slog.Logger
 }
 

@@ -124,8 +124,10 @@ func actPromoting(v InstanceView) []Step {
 		return []Step{{Do: Start, Standby: s.Signal || s.Timeline != given, Why: "it is to be promoted"}}
 	case s.State != Running:
 		return nil
-	case s.Primary && s.Timeline == given:
+	case s.Primary && s.Timeline == given && s.Promoted != nil && s.Promoted.Epoch == l.Epoch:
 		return makeSlots(v)
+	case s.Primary && s.Timeline == given: // promoted, but a crash came before it was noted
+		return []Step{{Do: Promote, Epoch: l.Epoch, Timeline: given, Why: "its promotion is noted"}}
 	case s.Primary:
 		return []Step{{Do: Stop, Budget: StopFailover, Why: fmt.Sprintf("it is a primary on timeline %d, not %d", s.Timeline, given)}}
 	}

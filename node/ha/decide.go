@@ -128,7 +128,7 @@ func decideUnknown(v View) Decision {
 		return failoverByHand(v)
 	}
 	l := v.Leadership
-	if m := v.member(l.Leader); m != nil && m.fresh() && m.Report.Open && l.Rule.Acks > 0 &&
+	if m := v.member(l.Leader); m != nil && m.fresh() && m.Report.Primary && m.Report.Open && l.Rule.Acks > 0 &&
 		m.Report.Confirmed != nil && m.Report.Confirmed.Epoch == l.Epoch && m.Report.Confirmed.Version >= l.Rule.Version &&
 		highestEpoch(v) <= l.Epoch {
 		next := clone(l)

@@ -65,6 +65,7 @@ type Server struct {
 	Waiting   time.Duration    `json:"waiting,omitempty"`   // age of the oldest commit that waits
 	Confirmed *Confirmation    `json:"confirmed,omitempty"` // by this postmaster
 	Slots     []string         `json:"slots,omitempty"`
+	Promoted  *Promotion       `json:"promoted,omitempty"` // the last one that was carried out and noted
 }
 
 // Directory is the state of a life's data directory.

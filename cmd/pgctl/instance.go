@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node"
+	"github.com/pgctl/pgctl/node/ha"
+	"github.com/pgctl/pgctl/provision/postgres/config"
+	"github.com/pgctl/pgctl/provision/postgres/control"
+)
+
+// surroundings are what an instance needs of its daemon.
+type surroundings struct {
+	host       string
+	address    string // of this host's Postgres instances
+	dataDir    string
+	socketDir  string
+	osUser     string
+	daemonUser string
+	clock      func() time.Duration
+	// passwords of a cluster's roles, the replication role's among them.
+	passwords func(ctx context.Context, cluster string) (map[string]string, error)
+	tls       func() (cert, key, ca []byte, err error)
+	// confirmEpoch fails unless the store, read linearizably, still has the life lead that epoch.
+	confirmEpoch func(ctx context.Context, cluster string, life pgctl.Life, epoch pgctl.Epoch) error
+	// positions are the ends of log of other lives, where this daemon hears of them.
+	positions func() map[pgctl.Life]pgctl.LSN
+	note      func(pgctl.Event)
+	versions  []pgctl.PostgresVersion
+	log       *slog.Logger
+}
+
+// posture is how an instance is configured at present, apart from its declaration. It is on disk
+// before it is in force, so that a restarted daemon knows.
+type posture struct {
+	Names     string        `json:"names"`
+	Upstream  *upstream     `json:"upstream,omitempty"`
+	Open      bool          `json:"open,omitempty"`
+	ReplayNow bool          `json:"replayNow,omitempty"`
+	Started   bool          `json:"started,omitempty"` // it was started and not told to stop since
+	Promoted  *ha.Promotion `json:"promoted,omitempty"`
+}
+
+type upstream struct {
+	Host string `json:"host"`
+	Port int    `json:"port"`
+	Name string `json:"name"`
+}
+
+// localServer carries the node's steps out on one PostgreSQL instance.
+type localServer struct {
+	around surroundings
+	self   pgctl.Instance
+	pg     *control.Instance
+	log    *slog.Logger
+
+	mu        sync.Mutex // guards what follows; never held while Postgres is asked
+	local     ha.Local
+	posture   posture
+	cluster   pgctl.Cluster
+	members   []string // addresses of the hosts of the cluster
+	ready     bool     // the data directory was checked
+	trouble   string
+	confirmed *ha.Confirmation
+	pid       int // the postmaster that confirmed
+	stopped   *ha.Stopped
+	downSince time.Duration
+	copied    uint64 // bytes of a copy under way
+	atEnd     int    // looks in a row that saw the end of local WAL
+	slots     []string
+	settled   control.ControlData
+	pending   []string
+	tended    tended
+}
+
+// newLocalServer opens an assigned life. Other lives of the instance are stopped and kept beside.
+func newLocalServer(around surroundings, i pgctl.Instance, cluster pgctl.Cluster) (node.LocalServer, error) {
+	version := slices.IndexFunc(around.versions, func(v pgctl.PostgresVersion) bool { return v.Major == cluster.Spec.Version })
+	if version < 0 {
+		return nil, pgctl.Errorf(pgctl.CodeUnavailable, "this host has no PostgreSQL %d", cluster.Spec.Version).
+			WithHint("install it, or name its folder in postgres_paths")
+	}
+	log := around.log.With("instance", i.Name, "life", i.Life)
+	pg, err := control.New(control.Options{
+		Data: around.dataDir, Name: i.Name, Cluster: i.Cluster, Life: i.Life, Version: around.versions[version],
+		SocketDir: around.socketDir, Port: cluster.Port, OSUser: around.osUser, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &localServer{around: around, self: i, pg: pg, log: log, cluster: cluster, posture: posture{Names: config.Nobody}}
+	if err := s.load("state.json", &s.local); err != nil {
+		return nil, err
+	}
+	if err := s.load("posture.json", &s.posture); err != nil {
+		return nil, err
+	}
+	if s.local.Life != "" && s.local.Life != i.Life {
+		return nil, pgctl.Errorf(pgctl.CodeRefused, "%s belongs to life %s", pg.Folder(), s.local.Life)
+	}
+	return s, s.setAside()
+}
+
+// load reads one of the life's files; nothing when it is not there.
+func (s *localServer) load(name string, into any) error {
+	path := filepath.Join(s.pg.Folder(), name)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		return pgctl.Errorf(pgctl.CodeRefused, "cannot read %s: %v", path, err).
+			WithHint("what this instance pledged is unknown; remove the instance's folder only if its data may go")
+	}
+	return nil
+}
+
+// save writes one of the life's files so that it survives a power loss.
+func (s *localServer) save(name string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	return control.WriteDurable(filepath.Join(s.pg.Folder(), name), append(text, '\n'))
+}
+
+// noteLocal changes what the agent keeps of this life; it is on disk when it returns.
+func (s *localServer) noteLocal(change func(*ha.Local)) error {
+	s.mu.Lock()
+	next := s.local
+	s.mu.Unlock()
+	next.Format, next.Cluster, next.Instance, next.Life = 1, s.self.Cluster, s.self.Name, s.self.Life
+	change(&next)
+	if err := s.save("state.json", next); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.local = next
+	s.mu.Unlock()
+	return nil
+}
+
+// assume takes a posture: on disk, in the server's files, and in force when it runs.
+func (s *localServer) assume(ctx context.Context, change func(*posture)) error {
+	s.mu.Lock()
+	next := s.posture
+	s.mu.Unlock()
+	change(&next)
+	if err := s.save("posture.json", next); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.posture = next
+	s.mu.Unlock()
+	return s.configure(ctx, true)
+}
+
+// configure renders the files for the present posture and declaration, puts them in place and lets a
+// running server read them.
+func (s *localServer) configure(ctx context.Context, reload bool) error {
+	files, err := s.render()
+	if err != nil {
+		return err
+	}
+	changed, err := s.pg.WriteFiles(ctx, files)
+	if err != nil || !changed || !reload {
+		return err
+	}
+	return s.pg.Reload(ctx)
+}
+
+func (s *localServer) render() (config.Files, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	spec := s.cluster.Spec
+	settings := config.Settings{
+		Major: spec.Version, Instance: s.self.Name, Listen: s.around.address, Port: s.cluster.Port,
+		SocketDir: s.around.socketDir, TLS: s.pg.TLS(), Parameters: spec.Parameters,
+		SyncNames: s.posture.Names, Open: s.posture.Open, ReplayNow: s.posture.ReplayNow,
+		Members: s.members, HBA: spec.HBA, AllowedSources: spec.AllowedSources, DaemonUser: s.around.daemonUser,
+	}
+	if up := s.posture.Upstream; up != nil {
+		settings.PrimaryConninfo = config.Conninfo(s.pg.Upstream(up.Host, up.Port, up.Name))
+		settings.PrimarySlot = s.self.Life.Slot()
+	}
+	return config.Render(settings)
+}
+
+// know takes over what a task says about the cluster.
+func (s *localServer) know(task node.Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if task.Cluster.Name != "" {
+		s.cluster = task.Cluster
+	}
+	if len(task.Hosts) == 0 {
+		return
+	}
+	s.members = s.members[:0:0]
+	for _, h := range task.Hosts {
+		s.members = append(s.members, h.Address)
+	}
+	slices.Sort(s.members)
+}
+
+// Close ends the agent's sessions. Postgres goes on.
+func (s *localServer) Close() error { return s.pg.Close() }

@@ -1,0 +1,367 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node"
+	"github.com/pgctl/pgctl/node/ha"
+	"github.com/pgctl/pgctl/provision/postgres/config"
+	"github.com/pgctl/pgctl/provision/postgres/control"
+	"github.com/pgctl/pgctl/provision/postgres/sync"
+)
+
+// Do carries one step out. Each is safe to repeat after a crash in its middle.
+func (s *localServer) Do(ctx context.Context, task node.Task) error {
+	s.know(task)
+	switch task.Do {
+	case ha.Initialize:
+		return s.initialize(ctx, task)
+	case ha.CopyData:
+		return s.copyData(ctx, task)
+	case ha.Start:
+		return s.start(ctx, task)
+	case ha.Stop:
+		return s.stop(ctx, task)
+	case ha.Detach:
+		return s.detach(ctx)
+	case ha.PledgeTo:
+		return s.noteLocal(func(l *ha.Local) { l.Pledge = max(l.Pledge, task.Epoch) })
+	case ha.Follow:
+		return s.follow(ctx, task)
+	case ha.Rewind:
+		return s.rewind(ctx, task)
+	case ha.Promote:
+		return s.promote(ctx, task)
+	case ha.MakeSlots:
+		return s.makeSlots(ctx, task)
+	case ha.Confirm:
+		return s.confirm(ctx, task)
+	case ha.Open:
+		return s.open(ctx, task)
+	case ha.Close:
+		return s.shut(ctx)
+	case ha.Checkpoint:
+		return s.pg.Checkpoint(ctx)
+	}
+	return pgctl.Errorf(pgctl.CodeInternal, "there is no step %q", task.Do)
+}
+
+// prepare makes the life's folder with what an instance needs before there is data.
+func (s *localServer) prepare(ctx context.Context) error {
+	if err := s.pg.Prepare(); err != nil {
+		return err
+	}
+	passwords, err := s.around.passwords(ctx, s.self.Cluster)
+	if err != nil {
+		return err
+	}
+	cert, key, ca, err := s.around.tls()
+	if err != nil {
+		return err
+	}
+	_, err = s.pg.WriteSecrets(control.Secrets{Password: passwords[config.ReplicationRole], Cert: cert, Key: key, CA: ca})
+	return err
+}
+
+func (s *localServer) initialize(ctx context.Context, task node.Task) error {
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	if err := s.pg.Init(ctx, task.Cluster.Spec.InitDB); err != nil {
+		return err
+	}
+	return s.adopt(ctx, 1)
+}
+
+// adopt notes what a directory that was just made is.
+func (s *localServer) adopt(ctx context.Context, mark pgctl.Timeline) error {
+	data, err := s.pg.ControlData(ctx)
+	if err != nil {
+		return err
+	}
+	return s.noteLocal(func(l *ha.Local) { l.SystemID, l.Mark = data.SystemID, mark })
+}
+
+func (s *localServer) copyData(ctx context.Context, task node.Task) error {
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	source := task.View.Source
+	err := s.pg.BaseBackup(ctx, s.pg.Upstream(source.Address, source.Port, "pgctl-copy"), s.self.Life.Slot(), func(done, _ int64) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.copied = uint64(done)
+	})
+	if err != nil {
+		return err
+	}
+	return s.adopt(ctx, source.Timeline)
+}
+
+// start starts closed, waiting for nobody's acknowledgement but that of an instance that does not
+// exist, and without upstream.
+func (s *localServer) start(ctx context.Context, task node.Task) error {
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	err := s.assume(ctx, func(p *posture) {
+		p.Names, p.Upstream, p.Open, p.ReplayNow, p.Started = config.Nobody, nil, false, task.Standby, true
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.pg.SetStandby(task.Standby); err != nil {
+		return err
+	}
+	if err := s.pg.Start(ctx); err != nil || task.Standby {
+		return err
+	}
+	if err := s.awaitRunning(ctx); err != nil {
+		return err
+	}
+	return s.ensureReplication(ctx)
+}
+
+const lookAgain = 20 * time.Millisecond
+
+// awaitRunning waits until the server takes sessions; it may have to recover first.
+func (s *localServer) awaitRunning(ctx context.Context) error {
+	for {
+		seen, err := s.pg.Observe(ctx)
+		switch {
+		case err == nil && seen.State == control.Running:
+			return nil
+		case seen.State == control.Down:
+			return pgctl.Errorf(pgctl.CodeUnavailable, "Postgres ended while it started").
+				WithHint("its last words are in %s", s.pg.ServerLog())
+		}
+		if err := sleep(ctx, lookAgain); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// stop closes, then stops within the budget, and notes where the log ended.
+func (s *localServer) stop(ctx context.Context, task node.Task) error {
+	closing, cancel := context.WithTimeout(ctx, task.Budget/4)
+	if err := s.shut(closing); err != nil {
+		s.log.Warn("clients could not be kept out before the stop", "error", err)
+	}
+	cancel()
+	s.mu.Lock()
+	s.posture.Started = false
+	left := s.posture
+	s.mu.Unlock()
+	if err := s.save("posture.json", left); err != nil {
+		return err
+	}
+	clean, err := s.pg.Stop(ctx, task.Budget)
+	if err != nil || !clean || task.Epoch == 0 {
+		return err
+	}
+	data, err := s.pg.ControlData(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settled = data
+	s.stopped = &ha.Stopped{Epoch: task.Epoch, At: pgctl.Position{Timeline: data.Timeline, LSN: data.Checkpoint}}
+	return nil
+}
+
+// shut lets nobody in but the agent and members, and ends the sessions of everybody else.
+func (s *localServer) shut(ctx context.Context) error {
+	if err := s.assume(ctx, func(p *posture) { p.Open = false }); err != nil {
+		return err
+	}
+	return s.emptied(ctx)
+}
+
+// emptied ends the sessions of others until none is seen.
+func (s *localServer) emptied(ctx context.Context) error {
+	for {
+		left, err := s.pg.TerminateSessions(ctx)
+		if err != nil || left == 0 {
+			return err
+		}
+		if err := sleep(ctx, lookAgain/4); err != nil {
+			return err
+		}
+	}
+}
+
+// detach makes sure that nothing streams into this instance, nor will after a restart. It goes on
+// serving reads.
+func (s *localServer) detach(ctx context.Context) error {
+	err := s.assume(ctx, func(p *posture) { p.Upstream, p.ReplayNow, p.Names = nil, true, config.Nobody })
+	if err != nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, ha.DetachWithin)
+	defer cancel()
+	for {
+		gone, err := s.pg.TerminateReceiver(within)
+		if err == nil && gone {
+			return nil
+		}
+		if sleep(within, lookAgain/4) != nil {
+			break
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.log.Warn("the WAL receiver does not end; the instance is restarted without upstream")
+	if _, err := s.pg.Stop(ctx, ha.StopFailover); err != nil {
+		return err
+	}
+	return s.pg.StartRecruit(ctx)
+}
+
+// follow streams from the leader under the epoch's name, and serves reads; the timeline is noted before.
+func (s *localServer) follow(ctx context.Context, task node.Task) error {
+	source := task.View.Source
+	err := s.noteLocal(func(l *ha.Local) { l.Mark = max(l.Mark, task.Timeline) })
+	if err != nil {
+		return err
+	}
+	err = s.assume(ctx, func(p *posture) {
+		p.Upstream = &upstream{Host: source.Address, Port: source.Port, Name: s.self.Life.MemberName(task.Epoch)}
+		p.ReplayNow, p.Promoted, p.Open = false, nil, true
+	})
+	if err != nil {
+		return err
+	}
+	if seen, err := s.pg.Observe(ctx); err == nil && seen.Alone {
+		if _, err := s.pg.Stop(ctx, ha.StopFailover); err != nil {
+			return err
+		}
+		return s.pg.Start(ctx)
+	}
+	return nil
+}
+
+// rewind makes the log a point of the source's history. It is noted before, since an interrupted one
+// ruins the directory.
+func (s *localServer) rewind(ctx context.Context, task node.Task) error {
+	source := task.View.Source
+	if err := s.noteLocal(func(l *ha.Local) { l.Rewinding = task.Epoch }); err != nil {
+		return err
+	}
+	if _, err := s.pg.Stop(ctx, ha.StopFailover); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.posture.Names, s.posture.Upstream, s.posture.Open, s.posture.Promoted = config.Nobody, nil, false, nil
+	s.posture.Started, s.stopped, s.confirmed = false, nil, nil
+	left := s.posture
+	s.mu.Unlock()
+	if err := s.save("posture.json", left); err != nil {
+		return err
+	}
+	files, err := s.render()
+	if err != nil {
+		return err
+	}
+	err = s.pg.Rewind(ctx, s.pg.Upstream(source.Address, source.Port, "pgctl-rewind"), files)
+	if errors.Is(err, control.ErrCopyNeeded) {
+		return node.CopyNeeded{Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	return s.noteLocal(func(l *ha.Local) { l.Rewinding, l.Mark = 0, max(l.Mark, source.Timeline) })
+}
+
+// promote promotes, closed, to the ordered timeline; older sessions are gone before and after.
+func (s *localServer) promote(ctx context.Context, task node.Task) error {
+	err := s.assume(ctx, func(p *posture) { p.Names, p.Upstream, p.Open, p.Promoted = config.Nobody, nil, false, nil })
+	if err != nil {
+		return err
+	}
+	if err := s.emptied(ctx); err != nil {
+		return err
+	}
+	if err := s.noteLocal(func(l *ha.Local) { l.Mark = max(l.Mark, task.Timeline) }); err != nil {
+		return err
+	}
+	if err := s.pg.Promote(ctx, task.Timeline); err != nil {
+		return err
+	}
+	if err := s.emptied(ctx); err != nil {
+		return err
+	}
+	seen, err := s.pg.Observe(ctx)
+	if err != nil || seen.InRecovery || seen.End.LSN == 0 {
+		return pgctl.Errorf(pgctl.CodeUnavailable, "the promoted server does not say where its log is").WithHint("it is asked again")
+	}
+	return s.assume(ctx, func(p *posture) {
+		p.Promoted = &ha.Promotion{Epoch: task.Epoch, Timeline: seen.Timeline, Record: seen.End.LSN}
+	})
+}
+
+// confirm carries out steps 2 to 4 of a rule change. It never writes names older than the last ones.
+func (s *localServer) confirm(ctx context.Context, task node.Task) error {
+	mark := ha.RuleMark{Epoch: task.Epoch, Version: task.Rule.Version}
+	s.mu.Lock()
+	written, names := s.local.Rule, s.posture.Names
+	s.mu.Unlock()
+	if written != nil && mark.Older(*written) {
+		return pgctl.Errorf(pgctl.CodeConflict, "rule %d of epoch %d is older than what was written last", mark.Version, mark.Epoch)
+	}
+	members := make([]string, len(task.Rule.Standbys))
+	for i, life := range task.Rule.Standbys {
+		members[i] = life.MemberName(task.Epoch)
+	}
+	wanted := config.SyncNames(task.Rule.Acks, members)
+	if task.Rule.Acks > len(members) {
+		wanted = config.Nobody // after a loss: nobody is left who could acknowledge
+	}
+	seen, err := s.pg.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = sync.Confirm(ctx, s.pg, sync.Change{
+		Names: wanted, Acks: task.Rule.Acks, Members: members, Joint: task.Joint.Standbys,
+		FromNobody: names == "" && wanted != "", ToNobody: names != "" && wanted == "",
+		Set: func(ctx context.Context, names string) error {
+			if err := s.noteLocal(func(l *ha.Local) { l.Rule = &mark }); err != nil {
+				return err
+			}
+			return s.assume(ctx, func(p *posture) { p.Names = names })
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirmed, s.pid = &ha.Confirmation{Epoch: task.Epoch, Version: task.Rule.Version}, seen.PID
+	return nil
+}
+
+// open lets clients in. When nobody has to acknowledge, the store is asked first whether this epoch is
+// still its own: nothing else would stop a deposed leader.
+func (s *localServer) open(ctx context.Context, task node.Task) error {
+	if task.Asks {
+		if err := s.around.confirmEpoch(ctx, s.self.Cluster, s.self.Life, task.Epoch); err != nil {
+			return err
+		}
+	}
+	return s.assume(ctx, func(p *posture) { p.Open = true })
+}

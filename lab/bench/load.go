@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// operation is one request of a worker; n counts that worker's requests from 0.
+type operation func(ctx context.Context, worker, n int) error
+
+// result is what one measurement found.
+type result struct {
+	perSecond     float64
+	median, worst time.Duration // worst: 99 of 100 requests were faster
+}
+
+// String is for people who wait.
+func (r result) String() string {
+	return fmt.Sprintf("%8.0f/s, median %s, 99%% %s", r.perSecond,
+		r.median.Round(10*time.Microsecond), r.worst.Round(10*time.Microsecond))
+}
+
+// load runs an operation with so many workers, each one request after another. A tenth of the time goes
+// by before counting begins. Any error ends the measurement: failed requests are fast, and would flatter.
+func load(ctx context.Context, workers int, duration time.Duration, do operation) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*duration+time.Minute)
+	defer cancel()
+	begin := time.Now().Add(duration / 10)
+	end := begin.Add(duration)
+	times, failures := make([][]time.Duration, workers), make([]error, workers)
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			for n := 0; failures[w] == nil; n++ {
+				sent := time.Now()
+				if failures[w] = do(ctx, w, n); failures[w] != nil {
+					cancel()
+					return
+				}
+				done := time.Now()
+				if done.After(end) {
+					return
+				}
+				if sent.After(begin) {
+					times[w] = append(times[w], done.Sub(sent))
+				}
+			}
+		})
+	}
+	group.Wait()
+	all := slices.Concat(times...)
+	if err := first(failures); err != nil {
+		return result{}, err
+	}
+	if len(all) == 0 {
+		return result{}, errors.New("not one request was answered in time: measure for longer with -duration")
+	}
+	slices.Sort(all)
+	return result{
+		perSecond: float64(len(all)) / duration.Seconds(),
+		median:    all[len(all)/2],
+		worst:     all[len(all)*99/100],
+	}, nil
+}
+
+// first is the first failure that is not only the consequence of another one.
+func first(failures []error) error {
+	for _, err := range failures {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,166 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/api"
+)
+
+const (
+	maxBody    = 1 << 20 // of every request but a snapshot
+	maxRestore = 1 << 30
+	maxWait    = 60 * time.Second // that ?wait= may ask for
+	maxWork    = 30 * time.Second // that any other request may take
+)
+
+// server holds the handlers.
+type server struct {
+	Options
+	ready sync.Map // cluster → *discovery
+}
+
+// route is one operation of the API. openapi.yaml lists the same ones.
+type route struct {
+	method string
+	path   string // with the prefix, in the notation of http.ServeMux
+	public bool   // needs no certificate, and is served on the discovery port
+	serve  func(*server, http.ResponseWriter, *http.Request) error
+}
+
+// routes are all operations.
+func routes() []route {
+	const cluster = "/clusters/{name}"
+	list := []route{
+		{"GET", "/clusters", false, (*server).clusters},
+		{"GET", cluster, false, (*server).cluster},
+		{"PUT", cluster, false, (*server).putCluster},
+		{"DELETE", cluster, false, (*server).deleteCluster},
+		{"POST", cluster + "/undelete", false, (*server).undelete},
+		{"GET", cluster + "/endpoints", true, (*server).endpoints},
+		{"GET", cluster + "/status", false, (*server).status},
+		{"GET", "/status", false, (*server).statuses},
+		{"POST", cluster + "/switchover", false, (*server).switchover},
+		{"POST", cluster + "/failover", false, (*server).failover},
+		{"GET", cluster + "/users/{user}/password", false, (*server).password},
+		{"POST", cluster + "/users/{user}/password", false, (*server).rotate},
+		{"GET", cluster + "/view", false, (*server).view},
+		{"POST", "/apply", false, (*server).apply},
+		{"GET", "/hosts", false, (*server).hosts},
+		{"GET", "/servers", false, (*server).servers},
+		{"GET", "/events", false, (*server).events},
+		{"GET", "/settings/{key}", false, (*server).setting},
+		{"PUT", "/settings/{key}", false, (*server).putSetting},
+		{"GET", "/snapshot", false, (*server).saveSnapshot},
+		{"PUT", "/snapshot", false, (*server).restoreSnapshot},
+		{"GET", "/version", true, (*server).version},
+		{"GET", "/health", true, (*server).health},
+		{"GET", "/openapi.yaml", true, (*server).openAPI},
+	}
+	for i := range list {
+		list[i].path = api.Prefix + list[i].path
+	}
+	return list
+}
+
+// New serves the whole API. Everything but discovery, version, health and the OpenAPI document needs a
+// client certificate that the TLS listener has verified (tls.VerifyClientCertIfGiven).
+func New(options Options) http.Handler { return handler(options, routes()) }
+
+// Public serves only what needs no certificate, for a plain-HTTP listener.
+func Public(options Options) http.Handler {
+	var public []route
+	for _, r := range routes() {
+		if r.public {
+			public = append(public, r)
+		}
+	}
+	return handler(options, public)
+}
+
+// handler puts the routes into a mux, and the errors of the mux into our shape.
+func handler(options Options, list []route) http.Handler {
+	s, mux := &server{Options: options}, http.NewServeMux()
+	allowed := map[string][]string{}
+	for _, r := range list {
+		mux.HandleFunc(r.method+" "+r.path, s.wrap(r))
+		allowed[r.path] = append(allowed[r.path], r.method)
+	}
+	for path, methods := range allowed {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			s.fail(w, r, &statusError{http.StatusMethodNotAllowed, pgctl.Errorf(pgctl.CodeInvalid,
+				"%s is not possible here, only %s", r.Method, strings.Join(methods, ", "))})
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		e := pgctl.Errorf(pgctl.CodeNotFound, "there is no %s", r.URL.Path)
+		var paths []string
+		for path := range allowed {
+			paths = append(paths, path)
+		}
+		if near := nearestPath(r.URL.Path, paths); near != "" {
+			_ = e.WithHint("did you mean %s?", near)
+		} else {
+			_ = e.WithHint("%s/openapi.yaml lists what there is", api.Prefix)
+		}
+		s.fail(w, r, e)
+	})
+	return mux
+}
+
+// wrap is what all handlers have in common: who may ask, how long, how much, and errors.
+func (s *server) wrap(r route) http.HandlerFunc {
+	if r.public {
+		return func(w http.ResponseWriter, request *http.Request) {
+			if err := r.serve(s, w, request); err != nil {
+				s.fail(w, request, err)
+			}
+		}
+	}
+	return func(w http.ResponseWriter, request *http.Request) {
+		if request.TLS == nil || len(request.TLS.VerifiedChains) == 0 {
+			s.fail(w, request, pgctl.Errorf(pgctl.CodeUnauthorized, "this needs a client certificate").
+				WithHint("one that the daemons' authority has signed: --cert and --key, or a context in the configuration"))
+			return
+		}
+		limit := int64(maxBody)
+		if strings.HasSuffix(r.path, "/snapshot") {
+			limit = maxRestore
+		} else if request.URL.Query().Get("follow") == "" {
+			ctx, cancel := context.WithTimeout(request.Context(), maxWait+maxWork)
+			defer cancel()
+			request = request.WithContext(ctx)
+		}
+		request.Body = http.MaxBytesReader(w, request.Body, limit)
+		if err := r.serve(s, w, request); err != nil {
+			s.fail(w, request, err)
+		}
+	}
+}
+
+// nearestPath compares paths of as many parts, where a parameter is whatever stands in its place.
+func nearestPath(path string, patterns []string) string {
+	parts := strings.Split(path, "/")
+	var candidates []string
+	for _, pattern := range patterns {
+		of := strings.Split(pattern, "/")
+		if len(of) != len(parts) {
+			continue
+		}
+		for i := range of {
+			if strings.HasPrefix(of[i], "{") {
+				of[i] = parts[i]
+			}
+		}
+		candidates = append(candidates, strings.Join(of, "/"))
+	}
+	if near := api.Nearest(path, candidates); near != path {
+		return near
+	}
+	return ""
+}

@@ -1,0 +1,105 @@
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgctl/pgctl"
+)
+
+// Problem is one thing that is wrong in a manifest file. Line is 0 when it is the file as a whole.
+type Problem struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+
+	Cause pgctl.Error `json:"error"` // Field is the path ("spec.volume.size")
+}
+
+// Error is the problem on one line, in the form that editors jump to.
+func (p *Problem) Error() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Cause.Error()
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Cause.Error())
+}
+
+// Unwrap lets pgctl.CodeOf see the error.
+func (p *Problem) Unwrap() error { return &p.Cause }
+
+// Problems is everything that is wrong in a manifest file, in the order of its lines.
+type Problems []*Problem
+
+// Error is one line a problem.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets pgctl.CodeOf see the first.
+func (ps Problems) Unwrap() []error {
+	list := make([]error, len(ps))
+	for i, p := range ps {
+		list[i] = p
+	}
+	return list
+}
+
+func (f *file) add(line int, path string, e *pgctl.Error) {
+	if len(f.problems) >= maxProblems {
+		f.more = true
+		return
+	}
+	f.problems = append(f.problems, &Problem{File: f.name, Line: line, Cause: *e.At(path)})
+}
+
+func (f *file) sorted() Problems {
+	slices.SortStableFunc(f.problems, func(a, b *Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if f.more {
+		f.problems = append(f.problems, &Problem{
+			File: f.name, Cause: *pgctl.Errorf(pgctl.CodeInvalid, "has more problems than these %d", maxProblems),
+		})
+	}
+	return f.problems
+}
+
+// nearest is the known name that a wrong one is probably meant to be, or "". Names nobody could have
+// typed, and more names than anybody has, are not looked at: the comparison is not for free.
+func nearest(name string, known []string) string {
+	best, bestDistance := "", 1+len(name)/3
+	if len(name) > 64 || len(known) > 500 {
+		return ""
+	}
+	for _, k := range known {
+		d := distance(strings.ToLower(name), strings.ToLower(k))
+		if d < bestDistance {
+			best, bestDistance = k, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's: single-byte insertions, deletions and replacements.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

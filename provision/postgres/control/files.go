@@ -1,0 +1,217 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/provision/postgres/config"
+)
+
+const (
+	confName  = "postgresql.conf"
+	hbaName   = "pg_hba.conf"
+	identName = "pg_ident.conf"
+	autoName  = "postgresql.auto.conf"
+)
+
+// WriteFiles has the configuration read by the server's own parser, puts it in place durably, and
+// strips guarded settings from postgresql.auto.conf. True when something changed: a running server
+// is then to be told by Reload. When a line is refused, nothing is changed, and the error
+// (CodeInvalid) says which.
+func (i *Instance) WriteFiles(ctx context.Context, f config.Files) (bool, error) {
+	if ok, err := i.Exists(""); err != nil || !ok {
+		return false, errors.Join(err, i.absent(ok))
+	}
+	stripped, err := i.stripAuto()
+	if err != nil || i.has(f) {
+		return stripped, err
+	}
+	if err := i.checkConf(ctx, f.Conf); err != nil {
+		return stripped, err
+	}
+	if err := i.writeHBA(ctx, f); err != nil {
+		return stripped, err
+	}
+	_, err = i.write(i.file(confName), []byte(f.Conf))
+	return true, err
+}
+
+func (i *Instance) file(name string) string { return filepath.Join(i.PGData(), name) }
+
+func (i *Instance) absent(there bool) error {
+	if there {
+		return nil
+	}
+	return pgctl.Errorf(pgctl.CodeNotFound, "%s has no data directory", i.Name)
+}
+
+func (i *Instance) has(f config.Files) bool {
+	for name, want := range map[string]string{confName: f.Conf, hbaName: f.HBA, identName: f.Ident} {
+		if text, err := os.ReadFile(i.file(name)); err != nil || string(text) != want {
+			return false
+		}
+	}
+	return true
+}
+
+// checkConf lets the server program read a postgresql.conf, in a folder without any other.
+func (i *Instance) checkConf(ctx context.Context, conf string) error {
+	dir := filepath.Join(i.Folder(), "check")
+	if err := i.folder(dir); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, confName)
+	if _, err := i.write(path, []byte(conf)); err != nil {
+		return err
+	}
+	_, err := i.tool(ctx, dir, nil, "postgres", "-C", "port", "-D", dir)
+	var failed *toolError
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		return pgctl.Errorf(pgctl.CodeInvalid, "the server refuses the configuration: %s", failed.complaint())
+	}
+	return err
+}
+
+var complaintPattern = regexp.MustCompile(`(?:LOG|ERROR|FATAL|HINT|DETAIL|WARNING): +([^;]*)`)
+
+// complaint is what the server said, without dates, and without what always stands there.
+func (e *toolError) complaint() string {
+	var parts []string
+	for _, m := range complaintPattern.FindAllStringSubmatch(e.output, -1) {
+		if !strings.HasPrefix(m[1], "skipping missing") && !strings.HasPrefix(m[1], "configuration file") {
+			parts = append(parts, m[1])
+		}
+	}
+	if len(parts) == 0 {
+		return e.output
+	}
+	return strings.Join(parts, ": ")
+}
+
+// writeHBA puts pg_hba.conf and pg_ident.conf in place; if the server runs and cannot read them, it
+// puts the old ones back.
+func (i *Instance) writeHBA(ctx context.Context, f config.Files) error {
+	old := map[string][]byte{}
+	for name, text := range map[string]string{hbaName: f.HBA, identName: f.Ident} {
+		before, err := os.ReadFile(i.file(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		old[name] = before
+		if _, err := i.write(i.file(name), []byte(text)); err != nil {
+			return err
+		}
+	}
+	if _, _, _, running := i.Processes.Find(i.PGData()); !running {
+		return nil // the lines were checked when they were rendered
+	}
+	var problem string
+	err := i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, `select coalesce(string_agg(p, '; '), '') from (
+			select format('pg_hba.conf line %s: %s', line_number, error) p from pg_hba_file_rules where error is not null
+			union all
+			select format('pg_ident.conf line %s: %s', line_number, error) from pg_ident_file_mappings
+			where error is not null) x`).Scan(&problem)
+	})
+	if err != nil || problem == "" {
+		return nil // a server that cannot be asked reads the files itself, and keeps the old ones if they are bad
+	}
+	for name, text := range old {
+		if _, err := i.write(i.file(name), text); err != nil {
+			return err
+		}
+	}
+	return pgctl.Errorf(pgctl.CodeInvalid, "the server refuses the configuration: %s", problem).At("hba")
+}
+
+var autoLine = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_.$]*)`)
+
+// stripAuto removes guarded settings from what ALTER SYSTEM wrote; true when there were any.
+func (i *Instance) stripAuto() (bool, error) {
+	text, err := os.ReadFile(i.file(autoName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	kept := stripGuarded(string(text))
+	if kept == string(text) {
+		return false, nil
+	}
+	i.Log.Warn("guarded settings removed from postgresql.auto.conf", "instance", i.Name)
+	_, err = i.write(i.file(autoName), []byte(kept))
+	return true, err
+}
+
+func stripGuarded(text string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(text) {
+		m := autoLine.FindStringSubmatch(line)
+		if m == nil || config.GuardedReason(strings.ToLower(m[1])) == "" {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+// CheckParameters has the server program read each parameter of a user, units and values of
+// enumerations included; a *pgctl.Error for each that it refuses.
+func (i *Instance) CheckParameters(ctx context.Context, params map[string]string) []error {
+	var errs []error
+	for name, value := range params {
+		_, err := i.tool(ctx, "/", nil, "postgres", "-C", name, "-D", "/", "-c", "config_file=/dev/null",
+			"-c", name+"="+value)
+		var failed *toolError
+		if errors.As(err, &failed) && ctx.Err() == nil {
+			err = pgctl.Errorf(pgctl.CodeInvalid, "%s", failed.complaint()).At("parameters." + name)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// Reload tells the postmaster to read its files again.
+func (i *Instance) Reload(_ context.Context) error { return i.signal(hangup) }
+
+// PendingRestart are the settings whose new values wait for a restart.
+func (i *Instance) PendingRestart(ctx context.Context) ([]string, error) {
+	return i.strings(ctx, `select name from pg_settings where pending_restart order by 1`)
+}
+
+// AuditSettings says what deviates from our files or weakens them: lines that the server could not
+// apply, guarded settings from elsewhere, unsafe ones, and lowered synchronous_commit.
+func (i *Instance) AuditSettings(ctx context.Context) ([]string, error) {
+	return i.strings(ctx, fmt.Sprintf(`
+		select format('%%s line %%s is not applied: %%s', sourcefile, sourceline, error)
+			from pg_file_settings where error is not null
+		union all
+		select format('%%s = %%s comes from %%s', name, setting, sourcefile) from pg_settings
+			where sourcefile is not null and sourcefile <> current_setting('config_file') and name in (%s)
+		union all
+		select format('%%s is off', name) from pg_settings
+			where name in ('fsync', 'full_page_writes') and setting = 'off'
+		union all
+		select format('%%s for role %%s in database %%s', s, coalesce(r.rolname, 'all'), coalesce(d.datname, 'all'))
+			from pg_db_role_setting x left join pg_roles r on r.oid = setrole left join pg_database d on d.oid = setdatabase,
+			unnest(setconfig) s where s ~ '^synchronous_commit=(off|local|remote_write)$'
+		order by 1`, guardedList()))
+}
+
+func guardedList() string {
+	var names []string
+	for name := range config.Guarded {
+		names = append(names, "'"+name+"'")
+	}
+	return strings.Join(names, ", ")
+}

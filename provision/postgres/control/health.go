@@ -1,0 +1,110 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pgctl/pgctl/provision/postgres/config"
+)
+
+// Checkpoint runs CHECKPOINT, for as long as the context allows.
+func (i *Instance) Checkpoint(ctx context.Context) error {
+	return i.alone(ctx, map[string]string{"statement_timeout": "0"}, func(ctx context.Context, c *pgx.Conn) error {
+		_, err := c.Exec(ctx, "checkpoint")
+		return err
+	})
+}
+
+// HealthProbe asks for signs of life on paths of its own: a new session, a replication connection, and
+// a small write with fsync beside the data directory, within a second each.
+func (i *Instance) HealthProbe(ctx context.Context) Health {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var h Health
+	var session, replication, disk error
+	var all sync.WaitGroup
+	all.Go(func() {
+		h.Session, session = answers(i.alone(ctx, nil, func(ctx context.Context, c *pgx.Conn) error {
+			_, err := c.Exec(ctx, "select 1")
+			return err
+		}))
+	})
+	all.Go(func() { h.Replication, replication = answers(i.identifyAlone(ctx)) })
+	all.Go(func() {
+		disk = i.writeProbe(ctx)
+		h.Disk = disk == nil
+	})
+	all.Wait()
+	for _, probe := range []struct {
+		what string
+		err  error
+	}{{"session", session}, {"replication", replication}, {"disk", disk}} {
+		if probe.err != nil {
+			h.Errors = append(h.Errors, fmt.Sprintf("%s: %v", probe.what, probe.err))
+		}
+	}
+	return h
+}
+
+// answers says whether there was an answer: success, or an error of the server itself.
+func answers(err error) (bool, error) {
+	_, said := serverSays(err)
+	return err == nil || said, err
+}
+
+// identifyAlone asks over a replication connection, which needs no database and takes no locks.
+func (i *Instance) identifyAlone(ctx context.Context) error {
+	conn, err := i.dial(ctx, "", map[string]string{"replication": "true", "application_name": "pgctl-probe"})
+	if err != nil {
+		return err
+	}
+	_, _, _, err = identify(ctx, conn)
+	return errors.Join(err, closeConn(conn))
+}
+
+// dial connects to the local socket as the agent.
+func (i *Instance) dial(ctx context.Context, database string, settings map[string]string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig("sslmode=disable passfile=/dev/null")
+	if err != nil {
+		return nil, fmt.Errorf("session of %s: %w", i.Name, err)
+	}
+	cfg.Host, cfg.Port, cfg.Database = i.SocketDir, uint16(i.Port), database
+	cfg.User, cfg.Password, cfg.Fallbacks = config.AgentRole, "", nil
+	cfg.RuntimeParams = settings
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // a WAL sender knows no other
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
+// writeProbe writes and syncs a small file. A disk that hangs keeps the goroutine; there is never more
+// than one, and the next probe waits for it instead of starting another.
+func (i *Instance) writeProbe(ctx context.Context) error {
+	i.probing.Lock()
+	defer i.probing.Unlock()
+	if i.disk == nil {
+		done := make(chan error, 1)
+		i.disk = done
+		go func() { done <- touch(filepath.Join(i.Folder(), "probe")) }()
+	}
+	select {
+	case err := <-i.disk:
+		i.disk = nil
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("write and fsync in %s: %w", i.Folder(), ctx.Err())
+	}
+}
+
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("pgctl\n")
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -1,0 +1,54 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/provision/postgres/config"
+)
+
+// LeaderProbe is what a member learns about its leader by connecting to it.
+type LeaderProbe struct {
+	Answered bool      // any answer of a living server, an error too
+	Refused  bool      // its host answers, nothing listens
+	Open     bool      // it waits for somebody's acknowledgement, or for nobody's: not closed
+	Written  pgctl.LSN // the end of a record that was flushed for this probe; 0 without one
+}
+
+// ProbeLeader connects to the leader as a member does and has it write and flush one record.
+func (i *Instance) ProbeLeader(ctx context.Context, leader config.Upstream) LeaderProbe {
+	settings, err := pgx.ParseConfig(config.Conninfo(leader) + " dbname='postgres'")
+	if err != nil {
+		return LeaderProbe{}
+	}
+	conn, err := pgx.ConnectConfig(ctx, settings)
+	if err != nil {
+		_, answered := errors.AsType[*pgconn.PgError](err)
+		return LeaderProbe{Answered: answered, Refused: errors.Is(err, syscall.ECONNREFUSED)}
+	}
+	defer func() { _ = conn.Close(ctx) }() // it was only to be looked at
+	found := LeaderProbe{Answered: true}
+	var names, end string
+	if conn.QueryRow(ctx, "SHOW synchronous_standby_names").Scan(&names) == nil {
+		found.Open = names != config.Nobody
+	}
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return found
+	}
+	if _, err = tx.Exec(ctx, "SET LOCAL synchronous_commit = local"); err == nil {
+		_, err = tx.Exec(ctx, "SELECT pg_current_xact_id()")
+	}
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err == nil && conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&end) == nil {
+		found.Written, _ = pgctl.ParseLSN(end) // 0 says that nothing is known
+	}
+	return found
+}

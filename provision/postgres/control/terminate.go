@@ -1,0 +1,67 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// gone bounds how long the methods that terminate sessions wait to see them gone.
+const gone = 300 * time.Millisecond
+
+// until repeats a query that terminates something and counts what is left, until nothing is.
+func (i *Instance) until(ctx context.Context, sql string, args ...any) (left int, err error) {
+	bounded, cancel := context.WithTimeout(ctx, gone)
+	defer cancel()
+	look := func() (bool, error) {
+		err = i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
+			return c.QueryRow(ctx, sql, args...).Scan(&left)
+		})
+		return left == 0, err
+	}
+	if waited := i.wait(bounded, look); waited != nil && bounded.Err() == nil {
+		return left, waited
+	}
+	return left, ctx.Err()
+}
+
+// TerminateReceiver ends the WAL receiver by pid, since a busy startup process does not look at its
+// configuration; true when none is seen any more, for which it waits up to 300 ms. As long as
+// primary_conninfo is set, a new one may come.
+func (i *Instance) TerminateReceiver(ctx context.Context) (bool, error) {
+	left, err := i.until(ctx, `select count(pg_terminate_backend(pid)) from pg_stat_activity
+		where backend_type = 'walreceiver'`)
+	return err == nil && left == 0, err
+}
+
+// TerminateSessions ends the sessions, workers and WAL senders of others, never cancelling what they
+// wait for, and says how many are left after up to 300 ms. Sessions that are still being
+// authenticated, perhaps by an older pg_hba.conf, are ended and counted as well.
+func (i *Instance) TerminateSessions(ctx context.Context) (int, error) {
+	arriving := i.Processes.EndChildren(i.PGData(), " authentication") // no view shows them yet
+	left, err := i.until(ctx, `select count(pg_terminate_backend(pid)) from pg_stat_activity where `+others)
+	return left + arriving, err
+}
+
+// TerminateSender ends one WAL sender, and says whether it is gone after up to 300 ms.
+func (i *Instance) TerminateSender(ctx context.Context, s Sender) (bool, error) {
+	left, err := i.until(ctx, `select count(pg_terminate_backend(pid)) from pg_stat_activity
+		where pid = $1 and extract(epoch from backend_start)::text = $2`, s.PID, s.Started)
+	return err == nil && left == 0, err
+}
+
+// ReplayUnblock terminates the sessions that keep the startup process from replaying: those that it
+// waits for, and, if it waits for a snapshot to end, those that have one. It says how many it was.
+// Settings.ReplayNow goes with it.
+func (i *Instance) ReplayUnblock(ctx context.Context) (ended int, err error) {
+	err = i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, `select count(pg_terminate_backend(a.pid)) from pg_stat_activity a, pg_stat_activity s
+			where s.backend_type = 'startup' and a.pid <> pg_backend_pid() and a.backend_type <> 'startup'
+			and (a.pid = any (pg_blocking_pids(s.pid))
+				or a.backend_type = 'client backend' and a.usename is distinct from 'pgctl'
+					and s.wait_event in ('RecoveryConflictSnapshot', 'RecoveryConflictTablespace', 'BufferPin')
+					and (a.backend_xmin is not null or a.state <> 'idle'))`).Scan(&ended)
+	})
+	return ended, err
+}

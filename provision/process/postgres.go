@@ -1,0 +1,168 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// parsePIDFile reads the pid and the status (starting, ready, standby, stopping) of a postmaster.pid; the
+// status is empty as long as the file is not written to its end.
+func parsePIDFile(text string) (pid int, status string, err error) {
+	lines := strings.Split(text, "\n")
+	pid, err = strconv.Atoi(strings.TrimSpace(lines[0]))
+	if err != nil || pid == 0 {
+		return 0, "", fmt.Errorf("postmaster.pid begins with %q, not with a process id", lines[0])
+	}
+	if len(lines) > 7 {
+		status = strings.TrimSpace(lines[7])
+	}
+	return max(pid, -pid), status, nil // a single-user server writes it negative
+}
+
+// Find finds the postmaster of a data directory, whoever started it: by its pid file, believed only
+// if that process is a postgres which works in the directory. False when there is none.
+func (Local) Find(dir string) (pid int, started uint64, status string, running bool) {
+	text, err := os.ReadFile(filepath.Join(dir, "postmaster.pid"))
+	if err != nil {
+		return 0, 0, "", false
+	}
+	pid, status, err = parsePIDFile(string(text))
+	if err != nil {
+		return 0, 0, "", false
+	}
+	s, err := read(pid)
+	if err != nil || !s.runs() || !worksIn(pid, resolve(dir)) {
+		return 0, 0, "", false
+	}
+	return pid, s.started, status, true
+}
+
+// programs are those of PostgreSQL that work on a data directory, with it as their own directory.
+var programs = map[string]bool{
+	"postgres": true, "initdb": true, "pg_basebackup": true, "pg_rewind": true,
+}
+
+func resolve(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	return filepath.Clean(dir)
+}
+
+// worksIn says whether the process is a program of PostgreSQL in the directory. The kernel marks a
+// directory or program that was removed meanwhile.
+func worksIn(pid int, dir string) bool {
+	proc := "/proc/" + strconv.Itoa(pid)
+	cwd, err := os.Readlink(proc + "/cwd")
+	if err != nil || strings.TrimSuffix(cwd, " (deleted)") != dir {
+		return false
+	}
+	exe, err := os.Readlink(proc + "/exe")
+	return err == nil && programs[strings.TrimSuffix(filepath.Base(exe), " (deleted)")]
+}
+
+// KillAll sends SIGKILL to every program of PostgreSQL that works in the directory, to what they
+// started, and to what is left of their sessions, until none is seen.
+func (l Local) KillAll(ctx context.Context, dir string) error {
+	dir = resolve(dir)
+	sessions := map[int]bool{}
+	for {
+		victims, err := family(dir, sessions)
+		if err != nil {
+			return err
+		}
+		if len(victims) == 0 {
+			return nil
+		}
+		for _, v := range victims {
+			if err := l.Signal(v.pid, v.started, syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return fmt.Errorf("kill process %d of %s: %w", v.pid, dir, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d processes of %s survive SIGKILL: %w", len(victims), dir, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// family finds the directory's processes, their descendants, and the members of sessions which such
+// processes lead or led; these are added to sessions.
+func family(dir string, sessions map[int]bool) ([]stat, error) {
+	all, err := list()
+	if err != nil {
+		return nil, err
+	}
+	in := map[int]bool{}
+	for _, s := range all {
+		if worksIn(s.pid, dir) {
+			in[s.pid] = true
+			if s.session == s.pid {
+				sessions[s.pid] = true
+			}
+		}
+	}
+	for grown := true; grown; {
+		grown = false
+		for _, s := range all {
+			if !in[s.pid] && (in[s.parent] || sessions[s.session]) {
+				in[s.pid], grown = true, true
+			}
+		}
+	}
+	var found []stat
+	for _, s := range all {
+		if in[s.pid] && s.runs() && s.pid != os.Getpid() {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+func list() ([]stat, error) {
+	names, err := filepath.Glob("/proc/[1-9]*")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var all []stat
+	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(name))
+		if err != nil {
+			continue
+		}
+		if s, err := read(pid); err == nil { // otherwise it ended meanwhile
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// EndChildren asks those children of the directory's postmaster to end whose title ends with the
+// suffix, and says how many there were.
+func (l Local) EndChildren(dir, suffix string) int {
+	parent, _, _, running := l.Find(dir)
+	all, err := list()
+	if !running || err != nil {
+		return 0
+	}
+	n := 0
+	for _, s := range all {
+		if s.parent != parent {
+			continue
+		}
+		title, err := os.ReadFile("/proc/" + strconv.Itoa(s.pid) + "/cmdline")
+		if err == nil && strings.HasSuffix(strings.TrimRight(string(title), "\x00 "), suffix) &&
+			l.Signal(s.pid, s.started, syscall.SIGTERM) == nil {
+			n++
+		}
+	}
+	return n
+}
