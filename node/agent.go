@@ -38,6 +38,7 @@ type agent struct {
 	problem string        // what it said
 	lost    error         // after it only a fresh copy helps
 	source  *ha.Source
+	settled bool // alone and replayed to the end: the state in which histories are compared
 	waits   fetch
 
 	mu       sync.Mutex // guards what others read

@@ -29,6 +29,9 @@ func (a *agent) fetchSource(v *ha.InstanceView, hosts map[string]pgctl.Host) {
 	alone := s.Directory == ha.NoDirectory || v.Local.Rewinding != 0 || s.Receiver == "" && s.Upstream == ""
 	follows := l.Leader != "" && l.Leader != a.self.Life && (l.Phase == pgctl.Promoting || l.Phase == pgctl.Steady)
 	streaming := s.Upstream == a.self.Life.MemberName(l.Epoch)
+	if settled := alone && s.AtEnd; settled != a.settled {
+		a.settled, a.source, a.waits = settled, nil, fetch{} // an older answer knows less than what was received
+	}
 	switch {
 	case !follows || !alone && !streaming:
 		a.source = nil

@@ -53,7 +53,8 @@ func (c PutCluster) apply(t *tx) error {
 	next.Revision, next.Deleted = t.index, nil
 	switch {
 	case old == nil:
-		first, last := portSetting(t, settingPortFirst, defaultPortFirst), portSetting(t, settingPortLast, defaultPortLast)
+		first := portSetting(t, settingPortFirst, defaultPortFirst)
+		last := portSetting(t, settingPortLast, min(first+defaultPortLast-defaultPortFirst, 65535))
 		if next.Port = t.derived.freePort(first, last); next.Port == 0 {
 			return pgctl.Errorf(pgctl.CodeConflict, "every Postgres port from %d to %d is taken", first, last).
 				WithHint("raise the setting %s, or delete clusters", settingPortLast)

@@ -174,13 +174,13 @@ func apply(ctx context.Context, s *session, _ []string) error {
 	if err := s.confirm(plans); err != nil {
 		return err
 	}
-	done, after := []api.ClusterPlan{}, uint64(0)
+	done, index := []api.ClusterPlan{}, uint64(0)
 	for _, m := range manifests {
 		result, err := s.api.Apply(ctx, m.text, false)
 		if err != nil {
 			return in(m.name, err)
 		}
-		done = append(done, result.Clusters...)
+		done, index = append(done, result.Clusters...), result.Index
 	}
 	if s.format != "table" {
 		if err := s.print(done, nil); err != nil {
@@ -188,9 +188,12 @@ func apply(ctx context.Context, s *session, _ []string) error {
 		}
 	}
 	for _, p := range done {
-		after = p.Revision
+		after := index // only what happens from now on is shown of clusters that already were as declared
+		if p.Action != api.ActionNone {
+			after = max(p.Revision, 1) - 1
+		}
 		if s.Bool("wait") {
-			if err := s.awaitHealthy(ctx, p.Name, max(after, 1)-1, s.Duration("timeout")); err != nil {
+			if err := s.awaitHealthy(ctx, p.Name, after, s.Duration("timeout")); err != nil {
 				return err
 			}
 		} else if p.Action != api.ActionNone {

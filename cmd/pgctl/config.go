@@ -191,12 +191,16 @@ func (c *DaemonConfig) complete() error {
 		return invalid("address", "%q is not the IP address of this host", c.Address).
 			WithHint(`the one where applications reach Postgres: address = "10.0.0.11"`)
 	}
-	for key, value := range map[string]string{
-		"data_dir": c.DataDir, "socket_dir": c.SocketDir, "tls.ca": c.TLS.CA, "tls.cert": c.TLS.Cert,
-		"tls.key": c.TLS.Key, "cluster.gossip_key_file": c.Cluster.GossipKeyFile,
+	for _, path := range []struct{ key, value string }{
+		{"data_dir", c.DataDir},
+		{"socket_dir", c.SocketDir},
+		{"tls.ca", c.TLS.CA},
+		{"tls.cert", c.TLS.Cert},
+		{"tls.key", c.TLS.Key},
+		{"cluster.gossip_key_file", c.Cluster.GossipKeyFile},
 	} {
-		if !strings.HasPrefix(value, "/") {
-			return invalid(key, "%q is not an absolute path", value)
+		if !strings.HasPrefix(path.value, "/") {
+			return invalid(path.key, "%q is not an absolute path", path.value)
 		}
 	}
 	if len(c.SocketDir) > 80 {

@@ -55,32 +55,38 @@ func (a apiDaemon) Wait(ctx context.Context, cluster string, index uint64) error
 	return err
 }
 
+// commit applies a change and waits until it is in this daemon's own state, so that whoever made it
+// finds it here.
+func (a apiDaemon) commit(ctx context.Context, command raftstore.Command) (uint64, error) {
+	result, err := a.store.Apply(ctx, command)
+	for err == nil && a.store.State().Index() < result.Index {
+		_, err = a.store.Wait(ctx, a.store.State().Index(), raftstore.Everything)
+	}
+	return result.Index, err
+}
+
 // PutCluster declares a cluster; roles that are new get a password.
 func (a apiDaemon) PutCluster(ctx context.Context, cluster pgctl.Cluster) (uint64, error) {
 	secrets, err := a.newSecrets(ctx, cluster)
 	if err != nil {
 		return 0, err
 	}
-	result, err := a.store.Apply(ctx, raftstore.PutCluster{Cluster: cluster, Expect: &cluster.Revision, Secrets: secrets})
-	return result.Index, err
+	return a.commit(ctx, raftstore.PutCluster{Cluster: cluster, Expect: &cluster.Revision, Secrets: secrets})
 }
 
 // DeleteCluster stops a cluster and keeps its data for a time.
 func (a apiDaemon) DeleteCluster(ctx context.Context, name string, keep time.Duration) (uint64, error) {
-	result, err := a.store.Apply(ctx, raftstore.DeleteCluster{Name: name, Keep: keep})
-	return result.Index, err
+	return a.commit(ctx, raftstore.DeleteCluster{Name: name, Keep: keep})
 }
 
 // Undelete takes a deletion back.
 func (a apiDaemon) Undelete(ctx context.Context, name string) (uint64, error) {
-	result, err := a.store.Apply(ctx, raftstore.UndeleteCluster{Name: name})
-	return result.Index, err
+	return a.commit(ctx, raftstore.UndeleteCluster{Name: name})
 }
 
 // PutSetting changes the operator configuration.
 func (a apiDaemon) PutSetting(ctx context.Context, key string, value json.RawMessage, revision *uint64) (uint64, error) {
-	result, err := a.store.Apply(ctx, raftstore.PutSetting{Key: key, Value: string(value), Expect: revision})
-	return result.Index, err
+	return a.commit(ctx, raftstore.PutSetting{Key: key, Value: string(value), Expect: revision})
 }
 
 // Switchover hands the leadership over; the Raft leader takes the order.

@@ -14,6 +14,7 @@ import (
 	declared "github.com/pgctl/pgctl/provision/manifest"
 	"github.com/pgctl/pgctl/provision/postgres/config"
 	"github.com/pgctl/pgctl/provision/postgres/control"
+	"github.com/pgctl/pgctl/provision/process"
 )
 
 // catalogs are the settings that the PostgreSQL versions of this host know, read once each.
@@ -105,7 +106,7 @@ func (d *daemon) askServerProgram(ctx context.Context, p parameters) []error {
 		}
 		program, err := control.New(control.Options{
 			Data: d.config.DataDir, Name: "check", Cluster: "check", Life: "checking", Version: v, SocketDir: d.config.SocketDir,
-			OSUser: d.config.PostgresUser, Log: d.log,
+			OSUser: d.config.PostgresUser, Processes: process.Local{}, Log: d.log,
 		})
 		if err != nil {
 			return []error{err}

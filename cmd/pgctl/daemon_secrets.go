@@ -135,8 +135,8 @@ func (d *daemon) rotate(ctx context.Context, cluster, user string) (string, uint
 	if err != nil {
 		return "", 0, err
 	}
-	result, err := d.store.Apply(ctx, raftstore.PutSecrets{Secrets: []pgctl.Secret{s}, Replace: true})
-	return password, result.Index, err
+	index, err := apiDaemon{d}.commit(ctx, raftstore.PutSecrets{Secrets: []pgctl.Secret{s}, Replace: true})
+	return password, index, err
 }
 
 // newPassword draws 32 letters and digits: 190 bits, and nothing that a URL or a file must escape.

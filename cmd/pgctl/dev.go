@@ -61,7 +61,8 @@ func devCommand() *cli.Command {
 	for _, c := range commands {
 		c.Flags = append(c.Flags, &cli.StringFlag{
 			Name: "dir", EnvVars: []string{"PGCTL_DEV_DIR"},
-			Usage: "`FOLDER` of the playground; without it " + devRootFolder + ", or ~/.local/share/pgctl-dev for users other than root",
+			Usage: "`FOLDER` of the playground; without it " + devRootFolder +
+				", or ~/.local/share/pgctl-dev for users other than root",
 		})
 		c.HideHelpCommand = true
 	}

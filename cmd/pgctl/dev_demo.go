@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	demoLimit   = 2 * time.Minute // a bound for what cannot be: it takes a fraction of that
+	demoLimit   = 90 * time.Second // a bound for what cannot be: it takes half of that
 	demoRows    = 300             // acknowledged before and after the failure
 	demoCluster = "shop"          // as examples.Shop has it
 	demoUser    = "shop_owner"
@@ -56,7 +56,7 @@ func devDemo(ctx context.Context, named string, say sayFunc) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			say("the logs are kept in %s", p.keepLogs(say))
+			p.keepLogs(say)
 		}
 		say("cleaning up")
 		err = errors.Join(err, p.discard(ctx))
@@ -88,30 +88,35 @@ func (p *playground) discard(ctx context.Context) error {
 	return p.remove()
 }
 
-// keepLogs copies what the daemons and Postgres said to where it survives, and returns the folder.
-func (p *playground) keepLogs(say sayFunc) string {
-	dir, err := os.MkdirTemp("", "pgctl-demo-logs-")
-	if err != nil {
-		say("the logs cannot be kept: %v", err)
-		return "nowhere"
-	}
+// keepLogs copies what the daemons and Postgres said to where it survives, and says where.
+func (p *playground) keepLogs(say sayFunc) {
+	var logs []string
 	for _, h := range p.hosts() {
 		_ = filepath.WalkDir(h.Dir, func(path string, entry os.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() || filepath.Ext(path) != ".log" {
-				return nil // what cannot be read is not kept
+			if err == nil && entry.Type().IsRegular() && filepath.Ext(path) == ".log" {
+				logs = append(logs, path)
 			}
-			name, err := filepath.Rel(p.Dir, path)
-			text, readErr := os.ReadFile(path)
-			if err = errors.Join(err, readErr); err == nil {
-				err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(name, "/", "_")), text, 0o600)
-			}
-			if err != nil {
-				say("%s is not kept: %v", path, err)
-			}
-			return nil
+			return nil // what cannot be read is not kept
 		})
 	}
-	return dir
+	if len(logs) == 0 {
+		return
+	}
+	dir, err := os.MkdirTemp("", "pgctl-demo-logs-")
+	for _, path := range logs {
+		if err == nil {
+			var text []byte
+			name := strings.ReplaceAll(strings.TrimPrefix(path, p.Dir+"/"), "/", "_")
+			if text, err = os.ReadFile(path); err == nil {
+				err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+			}
+		}
+	}
+	if err != nil {
+		say("the logs cannot be kept: %v", err)
+		return
+	}
+	say("the logs are kept in %s", dir)
 }
 
 // run is the demo itself.
@@ -182,7 +187,8 @@ func (d *demo) declare(ctx context.Context) (uint64, error) {
 	}
 	manifest := examples.Shop
 	if len(majors) > 0 && !slices.Contains(majors, 15) { // of another distribution
-		manifest = bytes.Replace(manifest, []byte(`version: "15"`), fmt.Appendf(nil, "version: %q", fmt.Sprint(slices.Max(majors))), 1)
+		other := fmt.Appendf(nil, `version: "%d"`, slices.Max(majors))
+		manifest = bytes.Replace(manifest, []byte(`version: "15"`), other, 1)
 	}
 	d.say("\n==> pgctl apply -f examples/shop.yaml")
 	result, err := d.api.Apply(ctx, manifest, false)

@@ -99,7 +99,7 @@ func (p *playground) awaitGroup(ctx context.Context, api *client.Client, say say
 		for _, h := range p.hosts() {
 			if _, runs := h.daemon(); !runs {
 				return pgctl.Errorf(pgctl.CodeUnavailable, "the daemon of %s ended:\n%s", h.Name, tail(h.log(), devLogLines)).
-					WithHint("all of its log: %s", h.log())
+					WithHint("all of its log: %s; `pgctl dev down` stops the others", h.log())
 			}
 		}
 		select {

@@ -16,6 +16,7 @@ import (
 	"github.com/pgctl/pgctl/node/ha"
 	"github.com/pgctl/pgctl/provision/postgres/config"
 	"github.com/pgctl/pgctl/provision/postgres/control"
+	"github.com/pgctl/pgctl/provision/process"
 )
 
 // surroundings are what an instance needs of its daemon.
@@ -92,7 +93,7 @@ func newLocalServer(around surroundings, i pgctl.Instance, cluster pgctl.Cluster
 	log := around.log.With("instance", i.Name, "life", i.Life)
 	pg, err := control.New(control.Options{
 		Data: around.dataDir, Name: i.Name, Cluster: i.Cluster, Life: i.Life, Version: around.versions[version],
-		SocketDir: around.socketDir, Port: cluster.Port, OSUser: around.osUser, Log: log,
+		SocketDir: around.socketDir, Port: cluster.Port, OSUser: around.osUser, Processes: process.Local{}, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -164,18 +165,18 @@ func (s *localServer) assume(ctx context.Context, change func(*posture)) error {
 	s.mu.Lock()
 	s.posture = next
 	s.mu.Unlock()
-	return s.configure(ctx, true)
+	return s.configure(ctx)
 }
 
 // configure renders the files for the present posture and declaration, puts them in place and lets a
 // running server read them.
-func (s *localServer) configure(ctx context.Context, reload bool) error {
+func (s *localServer) configure(ctx context.Context) error {
 	files, err := s.render()
 	if err != nil {
 		return err
 	}
 	changed, err := s.pg.WriteFiles(ctx, files)
-	if err != nil || !changed || !reload {
+	if _, _, _, running := s.pg.Processes.Find(s.pg.PGData()); err != nil || !changed || !running {
 		return err
 	}
 	return s.pg.Reload(ctx)

@@ -51,9 +51,6 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 
 // prepare makes the life's folder with what an instance needs before there is data.
 func (s *localServer) prepare(ctx context.Context) error {
-	if err := s.pg.Prepare(); err != nil {
-		return err
-	}
 	passwords, err := s.around.passwords(ctx, s.self.Cluster)
 	if err != nil {
 		return err

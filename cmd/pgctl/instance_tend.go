@@ -36,7 +36,7 @@ const (
 // Tend does what is not about leadership: configuration, certificates, slots, roles and databases.
 func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 	s.know(task)
-	if err := s.configure(ctx, true); err != nil {
+	if err := s.configure(ctx); err != nil {
 		return s.complain("instance.configuration", err)
 	}
 	now := s.around.clock()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -163,20 +164,27 @@ func events(ctx context.Context, s *session, args []string) error {
 			}
 		})
 	}
+	s.quiet.Stop()
 	after := out.Index
 	for _, e := range out.Events {
-		if err := s.print(e, func(w io.Writer) { printEvent(w, e) }); err != nil {
+		if err := s.printOne(e); err != nil {
 			return err
 		}
 		after = max(after, e.Index)
 	}
-	s.quiet.Stop()
-	return s.api.Follow(ctx, name, after, func(e pgctl.Event) error {
-		if s.format == "yaml" {
-			fmt.Fprintln(s.App.Writer, "---")
-		}
-		return s.print(e, func(w io.Writer) { printEvent(w, e) })
-	})
+	return s.api.Follow(ctx, name, after, s.printOne)
+}
+
+// printOne shows one event of a stream: a line, or a YAML document.
+func (s *session) printOne(e pgctl.Event) error {
+	switch s.format {
+	case "json":
+		s.quiet.Stop()
+		return json.NewEncoder(s.App.Writer).Encode(e)
+	case "yaml":
+		fmt.Fprintln(s.App.Writer, "---")
+	}
+	return s.print(e, func(w io.Writer) { printEvent(w, e) })
 }
 
 func printEvent(w io.Writer, e pgctl.Event) {

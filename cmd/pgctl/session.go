@@ -104,9 +104,16 @@ func (s *session) print(value any, table func(w io.Writer)) error {
 		_, err = out.Write(text)
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var buffer strings.Builder
+	w := tabwriter.NewWriter(&buffer, 0, 0, 2, ' ', 0)
 	table(w)
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(buffer.String()) {
+		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+	}
+	return nil
 }
 
 // say tells people something that is not the result: it goes to standard error.

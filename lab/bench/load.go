@@ -24,34 +24,40 @@ func (r result) String() string {
 		r.median.Round(10*time.Microsecond), r.worst.Round(10*time.Microsecond))
 }
 
-// load runs an operation with so many workers, each one request after another. A tenth of the time goes
-// by before counting begins. Any error ends the measurement: failed requests are fast, and would flatter.
+// load runs an operation with so many workers, each one request after another. Each has made a request,
+// and so its connection, before counting begins. Any error ends the measurement: failed requests are fast,
+// and would flatter.
 func load(ctx context.Context, workers int, duration time.Duration, do operation) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*duration+time.Minute)
 	defer cancel()
-	begin := time.Now().Add(duration / 10)
-	end := begin.Add(duration)
 	times, failures := make([][]time.Duration, workers), make([]error, workers)
-	var group sync.WaitGroup
-	for w := range workers {
-		group.Go(func() {
-			for n := 0; failures[w] == nil; n++ {
-				sent := time.Now()
-				if failures[w] = do(ctx, w, n); failures[w] != nil {
+	each := func(work func(w int) error) {
+		var group sync.WaitGroup
+		for w := range workers {
+			group.Go(func() {
+				if failures[w] = work(w); failures[w] != nil {
 					cancel()
-					return
 				}
-				done := time.Now()
-				if done.After(end) {
-					return
-				}
-				if sent.After(begin) {
-					times[w] = append(times[w], done.Sub(sent))
-				}
-			}
-		})
+			})
+		}
+		group.Wait()
 	}
-	group.Wait()
+	each(func(w int) error { return do(ctx, w, 0) })
+	if err := first(failures); err != nil {
+		return result{}, err
+	}
+	end := time.Now().Add(duration)
+	each(func(w int) error {
+		for n := 1; ; n++ {
+			sent := time.Now()
+			err := do(ctx, w, n)
+			done := time.Now()
+			if err != nil || done.After(end) {
+				return err
+			}
+			times[w] = append(times[w], done.Sub(sent))
+		}
+	})
 	all := slices.Concat(times...)
 	if err := first(failures); err != nil {
 		return result{}, err

@@ -201,8 +201,8 @@ func (g *Gossip) SetTags(tags Tags) error {
 func (g *Gossip) encode(tags Tags) error {
 	encoded, err := json.Marshal(tags)
 	if err == nil && len(encoded) > memberlist.MetaMaxSize {
-		err = pgctl.Errorf(pgctl.CodeInvalid, "the host's tags have %d bytes, the limit is %d", len(encoded), memberlist.MetaMaxSize).
-			WithHint("shorten the name of the data center")
+		err = pgctl.Errorf(pgctl.CodeInvalid, "the host's tags have %d bytes, the limit is %d",
+			len(encoded), memberlist.MetaMaxSize).WithHint("shorten the name of the data center")
 	}
 	if err == nil {
 		g.mu.Lock()

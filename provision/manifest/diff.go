@@ -92,8 +92,11 @@ func (d *differ) single(path, old, new string, effect Effect, why string) {
 	}
 }
 
+// effectOf says what the change of one entry of a map does, and why.
+type effectOf func(key, old, new string) (Effect, string)
+
 // each compares two maps, entry by entry. An entry that is there with an empty value shows as "".
-func (d *differ) each(path string, old, new map[string]string, effect func(key, old, new string) (Effect, string)) {
+func (d *differ) each(path string, old, new map[string]string, effect effectOf) {
 	union := maps.Clone(new)
 	if union == nil {
 		union = map[string]string{}
@@ -119,11 +122,11 @@ func shown(value string, there bool) string {
 	return value
 }
 
-func always(e Effect, why string) func(string, string, string) (Effect, string) {
+func always(e Effect, why string) effectOf {
 	return func(string, string, string) (Effect, string) { return e, why }
 }
 
-func sqlUnlessGone(why string) func(string, string, string) (Effect, string) {
+func sqlUnlessGone(why string) effectOf {
 	return func(_, _, new string) (Effect, string) {
 		if new == "" {
 			return EffectNone, why
@@ -201,8 +204,8 @@ func (d *differ) hba(old, new []string) {
 		gone, come = old, new
 	}
 	d.changes = append(d.changes, Change{
-		Path: "spec.patroni.pg_hba", Old: hideOptions(strings.Join(gone, "\n")), New: hideOptions(strings.Join(come, "\n")),
-		Effect: EffectReload,
+		Path: "spec.patroni.pg_hba", Effect: EffectReload,
+		Old: hideOptions(strings.Join(gone, "\n")), New: hideOptions(strings.Join(come, "\n")),
 	})
 }
 

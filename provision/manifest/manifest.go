@@ -98,26 +98,22 @@ type file struct {
 
 func (f *file) parse(data []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	seen := false
 	for {
 		var root yaml.Node
 		err := decoder.Decode(&root)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			if len(f.documents)+len(f.problems) == 0 {
+				f.add(0, "", pgctl.Errorf(pgctl.CodeInvalid, "holds no manifest").
+					WithHint("it needs apiVersion, kind, metadata and spec"))
+			}
+			return
+		case err != nil:
 			f.syntax(err)
 			return
+		case len(root.Content) > 0 && !isNull(root.Content[0]):
+			f.document(root.Content[0])
 		}
-		if len(root.Content) == 0 || isNull(root.Content[0]) {
-			continue
-		}
-		seen = true
-		f.document(&root)
-	}
-	if !seen {
-		f.add(0, "", pgctl.Errorf(pgctl.CodeInvalid, "holds no manifest").
-			WithHint("it needs apiVersion, kind, metadata and spec"))
 	}
 }
 
@@ -135,16 +131,39 @@ func (f *file) syntax(err error) {
 		WithHint("look at this line and the one before: indentation, quotes, a missing colon or bracket"))
 }
 
-func (f *file) document(root *yaml.Node) {
+func (f *file) document(n *yaml.Node) {
+	before := len(f.problems)
+	f.structure(newPlace(nil, "", n), 0)
+	if len(f.problems) > before {
+		return // names that occur twice, or keys that are no names: what is meant is not clear
+	}
+	for _, item := range objects(n) {
+		f.cluster(newPlace(nil, "", item))
+	}
+}
+
+// objects are what a document declares: itself, or the items of a List, as kubectl writes several.
+func objects(n *yaml.Node) []*yaml.Node {
+	kind, items := "", (*yaml.Node)(nil)
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		switch n.Content[i].Value {
+		case "kind":
+			kind = n.Content[i+1].Value
+		case "items":
+			items = n.Content[i+1]
+		}
+	}
+	if kind != "List" || items == nil || items.Kind != yaml.SequenceNode {
+		return []*yaml.Node{n}
+	}
+	return items.Content
+}
+
+func (f *file) cluster(top *place) {
 	before := len(f.problems)
 	if before >= maxProblems {
 		f.more = true
 		return
-	}
-	top := newPlace(nil, "", root.Content[0])
-	f.structure(top, 0)
-	if len(f.problems) > before {
-		return // names that occur twice, or keys that are no names: what is meant is not clear
 	}
 	r := &reader{file: f, lines: map[string]int{}}
 	r.read(top)

@@ -151,8 +151,13 @@ func TestErrorsAreOurs(t *testing.T) {
 	if !errors.As(err, &problems) || problems[0].File != "x.yaml" || problems[0].Line != 1 {
 		t.Errorf("%#v", err)
 	}
-	if pgctl.CodeOf(err) != pgctl.CodeInvalid {
-		t.Errorf("code %q", pgctl.CodeOf(err))
+	one, ok := errors.AsType[*pgctl.Error](err)
+	if !ok || one.Code != pgctl.CodeInvalid || one.Message != err.Error() {
+		t.Errorf("%+v", one)
+	}
+	_, err = Parse("x.yaml", []byte(head+"  clone: {cluster: a}\n"), Options{})
+	if pgctl.CodeOf(err) != pgctl.CodeRefused {
+		t.Errorf("%v: code %q", err, pgctl.CodeOf(err))
 	}
 	if text, err := json.Marshal(problems[0]); err != nil || !strings.Contains(string(text), `"field":"apiVersion"`) {
 		t.Errorf("%s %v", text, err)
@@ -163,7 +168,7 @@ const head = "apiVersion: acid.zalan.do/v1\nkind: postgresql\nmetadata: {name: b
 	"spec:\n  numberOfInstances: 1\n  postgresql: {version: 15}\n"
 
 func TestHostile(t *testing.T) {
-	many := func(s string) string { return strings.Repeat(s, 32<<10/len(s)) }
+	many := func(s string) string { return strings.Repeat(s, 16<<10/len(s)) }
 	var users strings.Builder
 	for i := range 200 {
 		fmt.Fprintf(&users, "    u%d: *f\n", i)
@@ -179,8 +184,8 @@ func TestHostile(t *testing.T) {
 		"NUL":        {head + "  teamId: \"\\0\"\n", "control character"},
 		"raw NUL":    {head + "  teamId: \x00\n", "not valid YAML"},
 		"deep flow":  {head + "  sidecars: " + many("["), "not valid YAML"},
-		"deep":       {head + "  sidecars: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), "nested deeper"},
-		"deep keys":  {head + "  sidecars: " + strings.Repeat("{a: ", 5000) + strings.Repeat("}", 5000), "nested deeper"},
+		"deep":       {head + "  sidecars: " + strings.Repeat("[", 300) + strings.Repeat("]", 300), "nested deeper"},
+		"deep keys":  {head + "  sidecars: " + strings.Repeat("{a: ", 300) + strings.Repeat("}", 300), "nested deeper"},
 		"cycle":      {head + "  users: &u {a: *u}\n", "must be a list"},
 		"cycle list": {head + "  users: &u\n    a: &l [*l]\n", "must be a string"},
 		"aliases": {

@@ -25,9 +25,6 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Cause.Error())
 }
 
-// Unwrap lets pgctl.CodeOf see the error.
-func (p *Problem) Unwrap() error { return &p.Cause }
-
 // Problems is everything that is wrong in a manifest file, in the order of its lines.
 type Problems []*Problem
 
@@ -40,13 +37,19 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap lets pgctl.CodeOf see the first.
-func (ps Problems) Unwrap() []error {
-	list := make([]error, len(ps))
-	for i, p := range ps {
-		list[i] = p
+// As makes one *pgctl.Error of all of them for those who look for one, such as the REST API: refused
+// when that is all that stands against the file, else invalid.
+func (ps Problems) As(target any) bool {
+	to, ok := target.(**pgctl.Error)
+	if !ok {
+		return false
 	}
-	return list
+	code := pgctl.CodeRefused
+	if slices.ContainsFunc(ps, func(p *Problem) bool { return p.Cause.Code != pgctl.CodeRefused }) {
+		code = pgctl.CodeInvalid
+	}
+	*to = pgctl.Errorf(code, "%s", ps.Error())
+	return true
 }
 
 func (f *file) add(line int, path string, e *pgctl.Error) {

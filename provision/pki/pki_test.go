@@ -89,7 +89,10 @@ func TestFilesOfOthersAreRefusedClearly(t *testing.T) {
 		}, "holds no PEM certificate"},
 		{"no file", func() error { _, err := f.load("ours", "db-9", f.now); return err }, "does not exist"},
 		{"authority as host", func() error { _, err := f.load("ours", "ours", f.now); return err }, "states no role"},
-		{"host as authority", func() error { _, err := pki.LoadCA(f.file("db-1.crt"), f.file("db-1.key")); return err }, "not the certificate of an authority"},
+		{"host as authority", func() error {
+			_, err := pki.LoadCA(f.file("db-1.crt"), f.file("db-1.key"))
+			return err
+		}, "not the certificate of an authority"},
 	} {
 		if err := tc.load(); err == nil || !strings.Contains(err.Error(), tc.want) || pgctl.CodeOf(err) != pgctl.CodeInvalid {
 			t.Errorf("%s: %v", tc.name, err)

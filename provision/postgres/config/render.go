@@ -57,7 +57,7 @@ func Render(s Settings) (Files, error) {
 		fmt.Fprintf(&b, "%s = %s\n", name, quote(values[name]))
 	}
 	f.Conf = b.String()
-	f.Conf += "pgctl.config = " + quote(f.Checksum()) + "\n"
+	f.Conf += checksumLine + quote(f.Checksum()) + "\n"
 	return f, nil
 }
 

@@ -6,6 +6,8 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"strings"
 )
 
 // The roles of pgctl in every cluster.
@@ -54,16 +56,15 @@ type Files struct {
 	Ident string // pg_ident.conf
 }
 
-// Checksum names the contents. A server shows the checksum that it runs with as pgctl.config.
+// Checksum names the contents. A server shows the checksum that it runs with as the setting pgctl.config,
+// the last line of Conf.
 func (f Files) Checksum() string {
-	return checksum(f.Conf, f.HBA, f.Ident)
-}
-
-func checksum(parts ...string) string {
+	conf, _, _ := strings.Cut(f.Conf, checksumLine)
 	h := sha256.New()
-	for _, p := range parts {
-		h.Write([]byte(p))
-		h.Write([]byte{0})
+	for _, text := range []string{conf, f.HBA, f.Ident} {
+		fmt.Fprintf(h, "%d\n%s", len(text), text)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
+
+const checksumLine = "pgctl.config = "

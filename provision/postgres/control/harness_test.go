@@ -192,10 +192,9 @@ func (n *node) start() control.Observation {
 	return n.until("take sessions", running)
 }
 
-// leader is a new primary, closed, that commits wait at for nobody.
-func (c *cluster) leader() *node {
+// lead makes n a new primary, closed, at which commits wait for nobody.
+func (c *cluster) lead(n *node) {
 	c.t.Helper()
-	n := c.node(1)
 	n.must(n.Init(c.ctx, nil))
 	n.conf.SyncNames = ""
 	n.apply()
@@ -209,7 +208,6 @@ func (c *cluster) leader() *node {
 	if changed, err := roles.EnsureReplication(c.ctx, conn, password); err != nil || changed {
 		c.t.Fatal(changed, err)
 	}
-	return n
 }
 
 // follow makes n stream from the leader under its member's name.
@@ -256,10 +254,14 @@ func (n *node) number(query string) (number int) {
 	return number
 }
 
-// client connects over TLS as a user.
+// connect opens a session over TLS as a user.
+func (n *node) connect(user, pass string) (*pgx.Conn, error) {
+	return pgx.Connect(n.c.ctx, fmt.Sprintf("host=127.0.0.1 port=%d user='%s' password='%s' dbname=postgres "+
+		"sslmode=require connect_timeout=5", n.Port, user, strings.ReplaceAll(pass, `'`, `\'`)))
+}
+
 func (n *node) client(user, pass string) error {
-	conn, err := pgx.Connect(n.c.ctx, fmt.Sprintf("host=127.0.0.1 port=%d user='%s' password='%s' dbname=postgres "+
-		"sslmode=require connect_timeout=5", n.Port, user, strings.ReplaceAll(pass, `\`, `\\`)))
+	conn, err := n.connect(user, pass)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -78,6 +79,18 @@ func (i *Instance) dial(ctx context.Context, database string, settings map[strin
 	cfg.User, cfg.Password, cfg.Fallbacks = config.AgentRole, "", nil
 	cfg.RuntimeParams = settings
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // a WAL sender knows no other
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
+// dialUpstream connects to another instance as the replication role, in database postgres.
+func dialUpstream(ctx context.Context, u config.Upstream) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(config.Conninfo(u) + " dbname=postgres")
+	if err != nil {
+		return nil, fmt.Errorf("connection to %s: %w", u.Host, err)
+	}
+	maps.DeleteFunc(cfg.RuntimeParams, func(name, _ string) bool { // what only libpq knows
+		return name != "application_name" && name != "options"
+	})
 	return pgx.ConnectConfig(ctx, cfg)
 }
 

@@ -91,8 +91,12 @@ func (i *Instance) Observe(ctx context.Context) (Observation, error) {
 		return o, nil
 	}
 	o.PID, o.State = pid, Starting
-	if status == "stopping" {
+	switch status {
+	case "stopping":
 		o.State, o.Why = Stopping, "it is shutting down"
+		return o, nil
+	case "starting", "": // it would refuse the session, and say so in its log
+		o.Why = "it is starting up or recovering"
 		return o, nil
 	}
 	var tli pgctl.Timeline

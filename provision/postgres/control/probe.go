@@ -5,7 +5,6 @@ import (
 	"errors"
 	"syscall"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgctl/pgctl"
@@ -22,11 +21,7 @@ type LeaderProbe struct {
 
 // ProbeLeader connects to the leader as a member does and has it write and flush one record.
 func (i *Instance) ProbeLeader(ctx context.Context, leader config.Upstream) LeaderProbe {
-	settings, err := pgx.ParseConfig(config.Conninfo(leader) + " dbname='postgres'")
-	if err != nil {
-		return LeaderProbe{}
-	}
-	conn, err := pgx.ConnectConfig(ctx, settings)
+	conn, err := dialUpstream(ctx, leader)
 	if err != nil {
 		_, answered := errors.AsType[*pgconn.PgError](err)
 		return LeaderProbe{Answered: answered, Refused: errors.Is(err, syscall.ECONNREFUSED)}
@@ -42,7 +37,7 @@ func (i *Instance) ProbeLeader(ctx context.Context, leader config.Upstream) Lead
 		return found
 	}
 	if _, err = tx.Exec(ctx, "SET LOCAL synchronous_commit = local"); err == nil {
-		_, err = tx.Exec(ctx, "SELECT pg_current_xact_id()")
+		_, err = tx.Exec(ctx, writeSQL)
 	}
 	if err == nil {
 		err = tx.Commit(ctx)

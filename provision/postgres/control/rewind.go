@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/provision/postgres/config"
 )
@@ -60,11 +59,7 @@ func (i *Instance) Rewind(ctx context.Context, source config.Upstream, f config.
 func (i *Instance) settled(ctx context.Context, source config.Upstream) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*patience)
 	defer cancel()
-	cfg, err := pgx.ParseConfig(config.Conninfo(source) + " dbname=postgres")
-	if err != nil {
-		return fmt.Errorf("connection to the source of %s: %w", i.Name, err)
-	}
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := dialUpstream(ctx, source)
 	if err != nil {
 		return pgctl.Errorf(pgctl.CodeUnavailable, "%s cannot reach its source: %v", i.Name, err)
 	}

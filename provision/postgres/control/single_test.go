@@ -20,8 +20,11 @@ import (
 func TestSingleInstance(t *testing.T) {
 	for _, v := range versions(t) {
 		t.Run(v.Version, func(t *testing.T) {
+			t.Parallel()
 			c := newCluster(t, v)
-			n := c.leader()
+			n := c.node(1)
+			madeAnew(t, n)
+			c.lead(n)
 			o := n.until("rest", running)
 			if o.InRecovery || o.Timeline != 1 || !o.End.Known() || o.SyncNames != "" || o.SystemID == "" {
 				t.Errorf("a new primary: %+v", o)
@@ -156,12 +159,9 @@ func opens(t *testing.T, n *node) {
 func closes(t *testing.T, n *node) {
 	t.Helper()
 	ctx := n.c.ctx
-	n.must(n.sql(ctx, "alter role app superuser"))
-	conn, err := n.Connect(ctx, "postgres")
+	conn, err := n.connect("app", "neu")
 	n.must(err)
 	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "set session authorization app")
-	n.must(err)
 	n.conf.Open = false
 	n.apply()
 	if err := n.client("app", "neu"); err == nil {
@@ -169,6 +169,9 @@ func closes(t *testing.T, n *node) {
 	}
 	if left, err := n.TerminateSessions(ctx); err != nil || left != 0 {
 		t.Errorf("%d sessions are left, %v", left, err)
+	}
+	if _, err := conn.Exec(ctx, "select 1"); err == nil {
+		t.Error("the older session is alive")
 	}
 	if _, err := n.FlushedProbe(ctx); err != nil {
 		t.Errorf("our own session was ended: %v", err)
@@ -241,30 +244,28 @@ func TestForeignIsRefused(t *testing.T) {
 }
 
 // What a crash left halfway is made anew, what is not ours stays.
-func TestMadeAnewAfterACrash(t *testing.T) {
-	c := newCluster(t, versions(t)[0])
-	n := c.node(1)
-	fresh := n.PGData() + ".new"
+func madeAnew(t *testing.T, n *node) {
+	t.Helper()
+	ctx, fresh := n.c.ctx, n.PGData()+".new"
 	n.must(os.Mkdir(fresh, 0o700))
 	n.must(os.WriteFile(filepath.Join(fresh, "precious"), nil, 0o600))
-	if err := n.Init(c.ctx, nil); pgctl.CodeOf(err) != pgctl.CodeRefused {
+	if err := n.Init(ctx, nil); pgctl.CodeOf(err) != pgctl.CodeRefused {
 		t.Errorf("a folder of somebody else: %v", err)
 	}
 	n.must(os.WriteFile(fresh+".ours", nil, 0o600))
-	canceled, cancel := context.WithCancel(c.ctx)
+	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := n.Init(canceled, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	err := n.Init(c.ctx, map[string]string{"auth": "trust"})
-	if pgctl.CodeOf(err) != pgctl.CodeInvalid {
+	if err := n.Init(ctx, map[string]string{"auth": "trust"}); pgctl.CodeOf(err) != pgctl.CodeInvalid {
 		t.Errorf("an option that would open the instance: %v", err)
 	}
-	n.must(n.Init(c.ctx, map[string]string{"encoding": "UTF8", "wal-segsize": "1"}))
+	n.must(n.Init(ctx, map[string]string{"encoding": "UTF8", "wal-segsize": "1"}))
 	if ok, err := n.Exists(""); !ok || err != nil {
 		t.Errorf("made: %v, %v", ok, err)
 	}
-	if err := n.Start(c.ctx); pgctl.CodeOf(err) != pgctl.CodeConflict {
+	if err := n.Start(ctx); pgctl.CodeOf(err) != pgctl.CodeConflict {
 		t.Errorf("started without our configuration: %v", err)
 	}
 }

@@ -10,14 +10,17 @@ import (
 // gone bounds how long the methods that terminate sessions wait to see them gone.
 const gone = 300 * time.Millisecond
 
-// until repeats a query that terminates something and counts what is left, until nothing is.
-func (i *Instance) until(ctx context.Context, sql string, args ...any) (left int, err error) {
+// until repeats a query that terminates something and counts what is left, and also what does the same
+// to what no query shows, until nothing is left.
+func (i *Instance) until(ctx context.Context, also func() int, sql string, args ...any) (left int, err error) {
 	bounded, cancel := context.WithTimeout(ctx, gone)
 	defer cancel()
 	look := func() (bool, error) {
+		others := also()
 		err = i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
 			return c.QueryRow(ctx, sql, args...).Scan(&left)
 		})
+		left += others
 		return left == 0, err
 	}
 	if waited := i.wait(bounded, look); waited != nil && bounded.Err() == nil {
@@ -26,11 +29,13 @@ func (i *Instance) until(ctx context.Context, sql string, args ...any) (left int
 	return left, ctx.Err()
 }
 
+func none() int { return 0 }
+
 // TerminateReceiver ends the WAL receiver by pid, since a busy startup process does not look at its
 // configuration; true when none is seen any more, for which it waits up to 300 ms. As long as
 // primary_conninfo is set, a new one may come.
 func (i *Instance) TerminateReceiver(ctx context.Context) (bool, error) {
-	left, err := i.until(ctx, `select count(pg_terminate_backend(pid)) from pg_stat_activity
+	left, err := i.until(ctx, none, `select count(pg_terminate_backend(pid)) from pg_stat_activity
 		where backend_type = 'walreceiver'`)
 	return err == nil && left == 0, err
 }
@@ -39,14 +44,13 @@ func (i *Instance) TerminateReceiver(ctx context.Context) (bool, error) {
 // wait for, and says how many are left after up to 300 ms. Sessions that are still being
 // authenticated, perhaps by an older pg_hba.conf, are ended and counted as well.
 func (i *Instance) TerminateSessions(ctx context.Context) (int, error) {
-	arriving := i.Processes.EndChildren(i.PGData(), " authentication") // no view shows them yet
-	left, err := i.until(ctx, `select count(pg_terminate_backend(pid)) from pg_stat_activity where `+others)
-	return left + arriving, err
+	arriving := func() int { return i.Processes.EndChildren(i.PGData(), " authentication") }
+	return i.until(ctx, arriving, `select count(pg_terminate_backend(pid)) from pg_stat_activity where `+others)
 }
 
 // TerminateSender ends one WAL sender, and says whether it is gone after up to 300 ms.
 func (i *Instance) TerminateSender(ctx context.Context, s Sender) (bool, error) {
-	left, err := i.until(ctx, `select count(pg_terminate_backend(pid)) from pg_stat_activity
+	left, err := i.until(ctx, none, `select count(pg_terminate_backend(pid)) from pg_stat_activity
 		where pid = $1 and extract(epoch from backend_start)::text = $2`, s.PID, s.Started)
 	return err == nil && left == 0, err
 }
