@@ -102,6 +102,7 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 	}
 	m.remember(view, decision)
 	if decision.Next == nil && len(decision.Replace) == 0 {
+		c.roll(ctx, state, cluster.Name, view)
 		return
 	}
 	old := leadership

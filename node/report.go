@@ -38,7 +38,7 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		Failed: seen.Failed, Primary: seen.Primary, Open: seen.Open, Epoch: l.Epoch, End: seen.End, Replayed: seen.Replayed,
 		Parent: seen.Parent, LeaderEnd: seen.LeaderEnd, Progress: seen.Progress, Version: seen.Version,
 		StoppedAt: seen.Stopped, Senders: seen.Senders, Promoted: seen.Promoted, Confirmed: seen.Confirmed,
-		Waiting: seen.Waiting, Pending: seen.Pending, LifeLost: a.lifeLost(v, seen),
+		Waiting: seen.Waiting, Pending: seen.Pending, Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
 	}
 	if seen.Receiver != "" {
 		r.Upstream = seen.Receiver

@@ -19,7 +19,9 @@ const (
 
 // Result says where a change stands in the log.
 type Result struct {
-	Index uint64 // State().Index() of states that contain it
+	// Index is that of the first state that contains the change. Expectations take the revision from
+	// a state, not from here: a later change of the same row may stand in the same entry.
+	Index uint64
 }
 
 // ErrOutcomeUnknown is in the chain of errors of changes that may have been made or not: the leader
@@ -169,7 +171,7 @@ func (s *Store) gather(first *pending) (batch []*pending, next *pending) {
 // await hands out the results of entries in flight.
 func (s *Store) await() {
 	for p := range s.proposed {
-		err := p.future.Error()
+		err := s.settle(p.future)
 		<-s.slots
 		switch {
 		case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
@@ -177,17 +179,21 @@ func (s *Store) await() {
 		case err != nil:
 			err = outcomeUnknown(err)
 		}
+		if err != nil {
+			for _, unit := range p.batch {
+				unit.done(0, err)
+			}
+			continue
+		}
 		results, _ := p.future.Response().([]error)
 		for i, unit := range p.batch {
 			switch {
-			case err != nil:
-				unit.done(0, err)
-			case i < len(results) && results[i] != nil:
-				unit.done(p.future.Index(), known(results[i]))
-			case i < len(results):
-				unit.done(p.future.Index(), nil)
-			default:
+			case i >= len(results):
 				unit.done(0, outcomeUnknown("the entry has no result"))
+			case results[i] != nil:
+				unit.done(p.future.Index(), known(results[i]))
+			default:
+				unit.done(p.future.Index(), nil)
 			}
 		}
 	}

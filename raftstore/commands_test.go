@@ -174,8 +174,12 @@ func TestEventsAreBounded(t *testing.T) {
 		return RecordEvents{[]pgctl.Event{{Cluster: cluster, Kind: "test", Message: fmt.Sprint(n)}}}
 	}
 	m.fails(pgctl.CodeInvalid, "events", RecordEvents{[]pgctl.Event{{Cluster: "shop"}}})
-	for i := range maxClusterEvents + 20 {
-		m.must(event("shop", i), event("shop-2", i))
+	for i := 0; i < maxClusterEvents+20; i += 60 {
+		var batch []Command
+		for n := i; n < i+60; n++ {
+			batch = append(batch, event("shop", n), event("shop-2", n))
+		}
+		m.must(batch...)
 	}
 	got := m.state().Events(EventFilter{Cluster: "shop"})
 	if len(got) != maxClusterEvents || got[0].Message != "20" || got[0].Cluster != "shop" || !got[0].At.Equal(testTime) {

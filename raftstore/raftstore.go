@@ -93,6 +93,7 @@ func Open(c Config) (*Store, error) {
 		s.release()
 		return nil, err
 	}
+	s.transport.start()
 	s.start(s.trackLeadership, s.pack, s.await, s.confirmReads, s.snapshotBySize)
 	return s, nil
 }
@@ -117,7 +118,6 @@ func (s *Store) openServer(c *Config) error {
 	s.transport = newTransport(listener, c.Advertise, &s.dialer, map[byte]func(net.Conn){
 		forwardProtocol: s.serveForward, streamProtocol: s.serveStream,
 	})
-	s.start(s.transport.run)
 	return s.startRaft(c)
 }
 
@@ -185,7 +185,7 @@ func (s *Store) snapshotBySize() {
 		case <-ticker.C:
 		}
 		if s.fsm.pending.Load() > limit {
-			if err := s.raft.Snapshot().Error(); err != nil && s.ctx.Err() == nil {
+			if err := s.settle(s.raft.Snapshot()); err != nil && s.ctx.Err() == nil {
 				s.log.Warn("a snapshot of the state failed", "err", err)
 			}
 		}

@@ -185,7 +185,7 @@ func (s *Store) confirm() (uint64, error) {
 		return 0, errNotLeader
 	}
 	committed := s.raft.CommitIndex()
-	if s.raft.VerifyLeader().Error() != nil || s.raft.CurrentTerm() != term {
+	if s.settle(s.raft.VerifyLeader()) != nil || s.raft.CurrentTerm() != term {
 		return 0, errNotLeader
 	}
 	for {

@@ -24,10 +24,11 @@ type Store struct {
 	leaders       clients
 	ctx           context.Context
 	cancel        context.CancelFunc
-	wg            sync.WaitGroup
+	loops         sync.WaitGroup
 	closing       sync.Once
 	closed        error
 	failed        chan error
+	dead          chan struct{} // closed when Raft was stopped by a failure
 
 	// Of a server only.
 	raft      *raft.Raft
@@ -50,7 +51,8 @@ type Store struct {
 
 func newStore(name string, t *tls.Config, log *slog.Logger) *Store {
 	s := &Store{
-		name: name, log: log, fsm: newFSM(log), failed: make(chan error, 1), changes: make(chan Lead, 1),
+		name: name, log: log, fsm: newFSM(log), failed: make(chan error, 1), dead: make(chan struct{}),
+		changes: make(chan Lead, 1),
 		waiting: make(chan *pending, 4096), proposed: make(chan *proposal, maxProposals),
 		slots: make(chan struct{}, maxProposals), reads: make(chan *read, 1024), started: time.Now(),
 	}
@@ -62,7 +64,7 @@ func newStore(name string, t *tls.Config, log *slog.Logger) *Store {
 
 func (s *Store) start(loops ...func()) {
 	for _, loop := range loops {
-		s.wg.Go(loop)
+		s.loops.Go(loop)
 	}
 }
 
@@ -76,6 +78,7 @@ func (s *Store) Close() error {
 func (s *Store) release() error {
 	var errs []error
 	s.cancel()
+	s.loops.Wait() // before Raft stops: it does not answer all that it was asked before
 	if s.raft != nil {
 		errs = append(errs, s.raft.Shutdown().Error())
 	}
@@ -86,7 +89,6 @@ func (s *Store) release() error {
 		s.transport.stop()
 	}
 	s.leaders.close()
-	s.wg.Wait()
 	if s.disk != nil {
 		errs = append(errs, s.disk.Close())
 	}
@@ -103,8 +105,22 @@ func (s *Store) fail(err error) {
 		s.log.Error("the store stops", "err", err)
 		if s.disk != nil && s.disk.running.Load() {
 			s.raft.Shutdown() // must not be waited for: Raft's own goroutine may be the caller
+			close(s.dead)
 		}
 	default:
+	}
+}
+
+// settle waits for what Raft was asked. When a failure stopped Raft it may never answer; then the
+// goroutine stays behind, in a process that is about to end.
+func (s *Store) settle(f raft.Future) error {
+	settled := make(chan error, 1)
+	go func() { settled <- f.Error() }()
+	select {
+	case err := <-settled:
+		return err
+	case <-s.dead:
+		return raft.ErrRaftShutdown
 	}
 }
 
@@ -174,7 +190,7 @@ func (s *Store) trackLeadership() {
 				continue
 			}
 			term, barrier := s.raft.CurrentTerm(), s.raft.Barrier(0)
-			if err := barrier.Error(); err != nil {
+			if s.settle(barrier) != nil {
 				continue
 			}
 			if position, ok := barrier.(raft.IndexFuture); ok {

@@ -174,7 +174,9 @@ func (t *transport) stop() {
 	t.wg.Wait()
 }
 
-// run accepts connections until stop.
+// start accepts connections until stop.
+func (t *transport) start() { t.wg.Go(t.run) }
+
 func (t *transport) run() {
 	for {
 		conn, err := t.Listener.Accept()

@@ -37,6 +37,7 @@ func TestCommands(t *testing.T) {
 			env.Setenv("PGCTL_KEY", config.Key)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", "atexit_sleep_ms=10") // every program would end a second later under -race
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

@@ -126,6 +126,10 @@ func parseDaemonConfig(path string, text []byte) (DaemonConfig, error) {
 	return config, decodeTOML(path, text, &config)
 }
 
+// wrongType is what the TOML library says of a value of another type: line, key, type found and wanted.
+var wrongType = regexp.MustCompile(`^line (\d+) \(last key "(.*)"\): incompatible types: TOML value has type (\S+); ` +
+	`destination has type (\S+)$`)
+
 // decodeTOML reads TOML strictly: syntax, types and unknown keys are errors that name file and place.
 func decodeTOML(path string, text []byte, into any) error {
 	meta, err := toml.NewDecoder(bytes.NewReader(text)).Decode(into)
@@ -137,7 +141,11 @@ func decodeTOML(path string, text []byte, into any) error {
 		return e
 	}
 	if err != nil {
-		return pgctl.Errorf(pgctl.CodeInvalid, "%s: %v", path, strings.TrimPrefix(err.Error(), "toml: "))
+		text := strings.TrimPrefix(err.Error(), "toml: ")
+		if m := wrongType.FindStringSubmatch(text); m != nil {
+			return pgctl.Errorf(pgctl.CodeInvalid, "%s, line %s: it must be %s, not %s", path, m[1], m[4], m[3]).At(m[2])
+		}
+		return pgctl.Errorf(pgctl.CodeInvalid, "%s: %s", path, text)
 	}
 	unknown := meta.Undecoded()
 	if len(unknown) == 0 {

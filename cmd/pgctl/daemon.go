@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -97,7 +99,7 @@ func runDaemon(ctx context.Context, config DaemonConfig) (err error) {
 // open starts the parts that others reach, and returns how to close what was started, last first.
 func (d *daemon) open() (closers []func() error, err error) {
 	later := func(c func() error) { closers = append([]func() error{c}, closers...) }
-	key, err := readKeyFile(d.config.Cluster.GossipKeyFile, "cluster.gossip_key_file")
+	key, err := readGossipKey(d.config.Cluster.GossipKeyFile)
 	if err != nil {
 		return closers, err
 	}
@@ -135,7 +137,7 @@ func (d *daemon) openStore() (err error) {
 	dir := d.config.DataDir + "/raft"
 	if !d.config.Cluster.Server {
 		d.store, err = raftstore.Follow(raftstore.FollowConfig{
-			Name: d.config.Name, TLS: d.identity.ServerConfig(), Addresses: d.serverAddresses, Log: d.log,
+			Name: d.config.Name, TLS: d.groupTLS(), Addresses: d.serverAddresses, Log: d.log,
 		})
 		return err
 	}
@@ -151,13 +153,18 @@ func (d *daemon) openStore() (err error) {
 	for _, v := range voters {
 		peers = append(peers, raftstore.Peer(v))
 	}
-	both := d.identity.ServerConfig()
-	both.RootCAs, both.VerifyConnection = both.ClientCAs, d.identity.ClientConfig().VerifyConnection
 	d.store, err = raftstore.Open(raftstore.Config{
-		Dir: dir, Name: d.config.Name, Listen: d.config.Listen.Raft, Servers: peers, TLS: both,
-		SecretKey: strings.TrimSpace(string(secret)), Log: d.log,
+		Dir: dir, Name: d.config.Name, Listen: d.config.Listen.Raft, Servers: peers, TLS: d.groupTLS(),
+		SecretKey: string(secret), Log: d.log,
 	})
 	return err
+}
+
+// groupTLS is for both directions of the store's connections.
+func (d *daemon) groupTLS() *tls.Config {
+	both := d.identity.ServerConfig()
+	both.RootCAs, both.VerifyConnection = both.ClientCAs, d.identity.ClientConfig().VerifyConnection
+	return both
 }
 
 // serverAddresses are where an agent finds the store: what gossip knows, and the configured list.
@@ -251,6 +258,20 @@ func readKeyFile(path, field string) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if err != nil {
 		return nil, invalid(field, "cannot read the key: %v", err)
+	}
+	return bytes.TrimSpace(key), nil
+}
+
+// readGossipKey reads the key in base64, as the example configuration says.
+func readGossipKey(path string) ([]byte, error) {
+	const field = "cluster.gossip_key_file"
+	text, err := readKeyFile(path, field)
+	if err != nil {
+		return nil, err
+	}
+	key, err := base64.StdEncoding.DecodeString(string(text))
+	if err != nil || len(key) != gossip.KeySize {
+		return nil, invalid(field, "%s does not hold %d bytes in base64", path, gossip.KeySize).WithHint("openssl rand -base64 %d", gossip.KeySize)
 	}
 	return key, nil
 }

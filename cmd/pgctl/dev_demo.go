@@ -21,8 +21,8 @@ import (
 
 const (
 	demoLimit   = 90 * time.Second // a bound for what cannot be: it takes half of that
-	demoRows    = 300             // acknowledged before and after the failure
-	demoCluster = "shop"          // as examples.Shop has it
+	demoRows    = 300              // acknowledged before and after the failure
+	demoCluster = "shop"           // as examples.Shop has it
 	demoUser    = "shop_owner"
 	demoBase    = "shop"
 )
@@ -55,7 +55,7 @@ func devDemo(ctx context.Context, named string, say sayFunc) (err error) {
 		return err
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			p.keepLogs(say)
 		}
 		say("cleaning up")

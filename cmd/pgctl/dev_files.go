@@ -20,9 +20,29 @@ const (
 	devHeartbeatPort = 7435
 	devDiscoveryPort = 7436
 	devValidity      = 365 * 24 * time.Hour
+	devRenewal       = 30 * 24 * time.Hour // before the end of it
 	devGossipKeySize = 32
 	devHeader        = "# Written by `pgctl dev up`.\n"
 )
+
+// devCertificate is one that the playground needs; its files are base.pem and base-key.pem.
+type devCertificate struct {
+	pki.Request
+	base string
+}
+
+func (p *playground) certificates() []devCertificate {
+	all := []devCertificate{{pki.Request{Name: "dev", Role: pki.Operator, Validity: devValidity}, p.file("operator")}}
+	for _, h := range p.hosts() {
+		role := pki.Agent
+		if h.Server {
+			role = pki.Server
+		}
+		r := pki.Request{Name: h.Name, Role: role, Addresses: []string{h.Address}, Validity: devValidity}
+		all = append(all, devCertificate{r, h.Dir + "/host"})
+	}
+	return all
+}
 
 // fill writes what an installation needs before its daemons start: authority, certificates, keys,
 // configurations. Files of an earlier run that broke off are written anew.
@@ -31,11 +51,7 @@ func (p *playground) fill(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(
-		ca.Save(p.file("ca.pem"), p.file("ca-key.pem")),
-		p.issue(ca, pki.Request{Name: "dev", Role: pki.Operator}, p.Dir+"/operator", now),
-		p.writeKeys(),
-	); err != nil {
+	if err := errors.Join(ca.Save(p.file("ca.pem"), p.file("ca-key.pem")), p.writeKeys()); err != nil {
 		return err
 	}
 	for _, h := range p.hosts() {
@@ -44,21 +60,29 @@ func (p *playground) fill(now time.Time) error {
 				return err
 			}
 		}
-		if os.Getuid() == 0 {
-			uid, gids, err := postgresUser()
-			if err != nil {
-				return err
-			}
-			if err := os.Chown(h.sockets(), uid, gids[0]); err != nil {
-				return err
-			}
+		if err := p.writeConfig(h); err != nil {
+			return err
 		}
-		role := pki.Agent
-		if h.Server {
-			role = pki.Server
+	}
+	return p.renew(now)
+}
+
+// renew issues the certificates that are missing or expire soon.
+func (p *playground) renew(now time.Time) error {
+	ca, err := pki.LoadCA(p.file("ca.pem"), p.file("ca-key.pem"))
+	if err != nil {
+		return err
+	}
+	for _, c := range p.certificates() {
+		id, err := pki.Load(p.file("ca.pem"), c.base+".pem", c.base+"-key.pem", now)
+		if err == nil && id.NotAfter.Sub(now) > devRenewal {
+			continue
 		}
-		request := pki.Request{Name: h.Name, Role: role, Addresses: []string{h.Address}}
-		if err := errors.Join(p.issue(ca, request, h.Dir+"/host", now), p.writeConfig(h)); err != nil {
+		pair, err := ca.Issue(c.Request, now)
+		if err == nil {
+			err = pair.Save(c.base+".pem", c.base+"-key.pem")
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -70,15 +94,6 @@ func makeFolder(dir string) error {
 		return err
 	}
 	return os.Chmod(dir, 0o755) // whatever the umask says: Postgres runs as another user
-}
-
-func (p *playground) issue(ca *pki.Authority, r pki.Request, base string, now time.Time) error {
-	r.Validity = devValidity
-	pair, err := ca.Issue(r, now)
-	if err != nil {
-		return err
-	}
-	return pair.Save(base+".pem", base+"-key.pem")
 }
 
 // writeKeys draws the key of gossip and heartbeats (32 bytes as they are) and the one that encrypts

@@ -81,6 +81,14 @@ func TestDevPlaygroundIsComplete(t *testing.T) {
 	if after, _ := os.ReadFile(p.file("ca.pem")); !bytes.Equal(before, after) {
 		t.Error("the authority was made anew")
 	}
+	// A playground that lay for a year gets new certificates of the same authority.
+	later := time.Now().Add(400 * 24 * time.Hour)
+	if _, err := prepare(p.Dir, 0, later, quiet); err != nil {
+		t.Error(err)
+	}
+	if _, err := pki.Load(p.file("ca.pem"), p.file("dev-1/host.pem"), p.file("dev-1/host-key.pem"), later); err != nil {
+		t.Error(err)
+	}
 	if _, err := prepare(p.Dir, 3, time.Now(), quiet); pgctl.CodeOf(err) != pgctl.CodeConflict {
 		t.Error(err)
 	}

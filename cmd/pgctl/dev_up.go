@@ -39,7 +39,7 @@ func prepare(dir string, hosts int, now time.Time, say sayFunc) (*playground, er
 			WithHint("`pgctl dev down --purge` removes it")
 	}
 	if _, err := os.Stat(p.contextFile()); err == nil {
-		return p, nil // it is written last
+		return p, p.renew(now) // it is written last, so that all the rest is there
 	}
 	say("making the playground %s: certificates, keys, configurations", p.Dir)
 	if err := p.fill(now); err != nil {

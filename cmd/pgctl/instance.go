@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,7 +71,6 @@ type localServer struct {
 	cluster   pgctl.Cluster
 	members   []string // addresses of the hosts of the cluster
 	ready     bool     // the data directory was checked
-	trouble   string
 	confirmed *ha.Confirmation
 	pid       int // the postmaster that confirmed
 	stopped   *ha.Stopped
@@ -212,8 +212,12 @@ func (s *localServer) know(task node.Task) {
 	s.members = s.members[:0:0]
 	for _, h := range task.Hosts {
 		s.members = append(s.members, h.Address)
+		if ip := net.ParseIP(h.Address); ip != nil && ip.IsLoopback() {
+			s.members = append(s.members, "127.0.0.1") // where connections on loopback come from
+		}
 	}
 	slices.Sort(s.members)
+	s.members = slices.Compact(s.members)
 }
 
 // Close ends the agent's sessions. Postgres goes on.

@@ -43,6 +43,8 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 		return s.open(ctx, task)
 	case ha.Close:
 		return s.shut(ctx)
+	case ha.Restart:
+		return s.restart(ctx, task)
 	case ha.Checkpoint:
 		return s.pg.Checkpoint(ctx)
 	}
@@ -179,6 +181,15 @@ func (s *localServer) stop(ctx context.Context, task node.Task) error {
 	s.settled = data
 	s.stopped = &ha.Stopped{Epoch: task.Epoch, At: pgctl.Position{Timeline: data.Timeline, LSN: data.Checkpoint}}
 	return nil
+}
+
+// restart notes that it was carried out first: a server that does not come back must not be stopped
+// again and again. What follows is the start of any stopped instance.
+func (s *localServer) restart(ctx context.Context, task node.Task) error {
+	if err := s.noteLocal(func(l *ha.Local) { l.Restarted = task.View.Self.Restart }); err != nil {
+		return err
+	}
+	return s.stop(ctx, task)
 }
 
 // shut lets nobody in but the agent and members, and ends the sessions of everybody else.

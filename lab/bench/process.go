@@ -79,7 +79,7 @@ func (g group) ready(ctx context.Context, try func(context.Context) error) error
 		for _, p := range g {
 			select {
 			case <-p.ended:
-				return fmt.Errorf("%s ended: %w\n%s", p.command.Path, err, tail(p.log))
+				return fmt.Errorf("%s ended. Its log:\n%s", p.command.Path, tail(p.log))
 			default:
 			}
 		}

@@ -16,7 +16,7 @@ func Act(v InstanceView) []Step {
 	switch {
 	case s.Busy != "":
 		return nil
-	case v.Self.Wanted != pgctl.WantRunning:
+	case v.Self.Wanted == pgctl.WantStopped, v.Self.Wanted == pgctl.WantRemoved && !named(l, v.Self.Life):
 		return stopIfRunning(v, StopPlanned, "it is not wanted to run")
 	case s.Trouble != "":
 		return nil
@@ -24,6 +24,9 @@ func Act(v InstanceView) []Step {
 		return makeDirectory(v)
 	case v.Local.Pledge > l.Epoch:
 		return nil // the store's copy here is older than what was pledged
+	}
+	if v.Self.Restart > v.Local.Restarted && l.Phase == pgctl.Steady && s.State == Running && v.Local.Rewinding == 0 {
+		return []Step{{Do: Restart, Budget: StopPlanned, Why: "a restart was ordered"}}
 	}
 	switch l.Phase {
 	case pgctl.Bootstrapping:
@@ -50,11 +53,17 @@ func Act(v InstanceView) []Step {
 // Trouble says why a life whose directory is not there may not be made anew, or "": whoever may have
 // acknowledged commits under it is missed, not replaced in silence.
 func Trouble(l pgctl.Leadership, life pgctl.Life) string {
-	named := Joint(Binding(&l), l.RuleInForce()).Names(life) || l.Phase != pgctl.Bootstrapping && (l.Leader == life || l.Rule.Leader == life)
-	if named {
+	if l.Phase != pgctl.Bootstrapping && named(l, life) {
 		return "its data directory is gone"
 	}
 	return ""
+}
+
+// named says whether a life leads, or is in a rule that may be in force: also as a lost one, until its
+// instance has a new life.
+func named(l pgctl.Leadership, life pgctl.Life) bool {
+	joint := Joint(Binding(&l), l.RuleInForce())
+	return l.Leader == life || l.Rule.Leader == life || joint.Names(life) || slices.Contains(joint.Lost, life)
 }
 
 func makeDirectory(v InstanceView) []Step {

@@ -11,9 +11,14 @@ import (
 // point where it left its parent, since nothing on it was acknowledged, and the record of a failed
 // promotion must not win again for ever.
 func Rank(l *pgctl.Leadership, p pgctl.Position, parent pgctl.Switch) pgctl.Position {
-	record, known := l.Record(p.Timeline)
-	if known && record.State != pgctl.TimelineSteady && parent.Timeline != 0 {
-		return pgctl.Position{Timeline: parent.Timeline, LSN: min(parent.End, p.LSN)}
+	for range l.History { // a failed promotion may have begun on the timeline of another
+		record, known := l.Record(p.Timeline)
+		if !known || record.State == pgctl.TimelineSteady || parent.Timeline == 0 {
+			return p
+		}
+		p = pgctl.Position{Timeline: parent.Timeline, LSN: min(parent.End, p.LSN)}
+		record, _ = l.Record(p.Timeline)
+		parent = pgctl.Switch{Timeline: record.Parent, End: record.Switch}
 	}
 	return p
 }
@@ -41,7 +46,7 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 	}
 	if chosen, ok := l.Chosen(); ok {
 		failed = chosen
-	} else if wanted == "" {
+	} else {
 		failed = l.Rule.Leader
 	}
 	oldCenter := ""
@@ -49,15 +54,12 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 		oldCenter = old.DataCenter
 	}
 	for _, m := range recruits {
-		if rank(m).Compare(rank(furthest)) != 0 || m.Leaving {
+		if rank(m).Compare(rank(furthest)) != 0 {
 			continue
 		}
 		if best == nil || prefer(m, best, wanted, failed, oldCenter) < 0 {
 			best = m
 		}
-	}
-	if best == nil {
-		return nil, furthest.Instance + " is the furthest but is being removed"
 	}
 	if l.Mode == pgctl.Lease && tooFarBehind(v, best) {
 		return nil, best.Instance + " lags behind the old leader by more than maximum_lag_on_failover, or by an unknown amount"
@@ -65,7 +67,8 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 	return best, ""
 }
 
-// prefer orders members of equal rank: the one a switchover asked for, not the one that just failed,
+// prefer orders members of equal rank: the one a switchover asked for, not one that is being removed
+// (it leads only when nobody else has its log), not the one that just failed,
 // the least left to replay, the old leader's data center, the name.
 func prefer(a, b *Member, wanted, failed pgctl.Life, center string) int {
 	left := func(m *Member) uint64 {
@@ -73,6 +76,7 @@ func prefer(a, b *Member, wanted, failed pgctl.Life, center string) int {
 	}
 	return cmp.Or(
 		boolFirst(a.Life == wanted, b.Life == wanted),
+		boolFirst(!a.Leaving, !b.Leaving),
 		boolFirst(a.Life != failed, b.Life != failed),
 		cmp.Compare(left(a), left(b)),
 		boolFirst(a.DataCenter == center, b.DataCenter == center),

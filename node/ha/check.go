@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/pgctl/pgctl"
@@ -30,7 +31,7 @@ func Check(v View, d Decision) error {
 	case next.Epoch > old.Epoch && next.Phase == pgctl.Steady:
 		return wrong("a new epoch begins with its leader steady")
 	}
-	if why := checkRules(v, next); why != "" {
+	if why := cmp.Or(checkRules(v, next), checkHistory(old, next)); why != "" {
 		return wrong("%s", why)
 	}
 	if next.Phase == pgctl.Promoting && old.Phase == pgctl.Recruiting {
@@ -49,19 +50,21 @@ func Check(v View, d Decision) error {
 // successor is the table of phases.
 func successor(old, next pgctl.Leadership) bool {
 	same := next.Epoch == old.Epoch
+	if next.Phase == pgctl.Unknown || next.Phase == old.Phase && same {
+		return same && next.Leader == old.Leader
+	}
 	switch old.Phase {
 	case pgctl.Bootstrapping:
-		return same && next.Phase == pgctl.Steady && next.Leader == old.Leader || next.Phase == pgctl.Bootstrapping
+		return same && next.Phase == pgctl.Steady && next.Leader == old.Leader || !same && next.Phase == pgctl.Bootstrapping
 	case pgctl.Steady:
-		return same && next.Phase == pgctl.Steady && next.Leader == old.Leader || !same && next.Phase == pgctl.Recruiting && next.Leader == ""
+		return !same && next.Phase == pgctl.Recruiting && next.Leader == ""
 	case pgctl.Recruiting:
-		return same && (next.Phase == pgctl.Recruiting || next.Phase == pgctl.Promoting ||
-			next.Phase == pgctl.Steady && next.Leader == old.Rule.Leader)
+		_, chosen := old.Chosen()
+		return same && (next.Phase == pgctl.Promoting || next.Phase == pgctl.Steady && next.Leader == old.Rule.Leader && !chosen)
 	case pgctl.Promoting:
-		return same && next.Leader == old.Leader && (next.Phase == pgctl.Steady || next.Phase == pgctl.Promoting) ||
-			!same && next.Phase == pgctl.Recruiting && next.Leader == ""
+		return same && next.Leader == old.Leader && next.Phase == pgctl.Steady || !same && next.Phase == pgctl.Recruiting && next.Leader == ""
 	}
-	return next.Phase == pgctl.Recruiting || next.Phase == pgctl.Steady && next.Leader == old.Leader
+	return next.Phase == pgctl.Recruiting && !same && next.Leader == "" || same && next.Phase == pgctl.Steady && next.Leader == old.Leader
 }
 
 func checkRules(v View, next pgctl.Leadership) string {
@@ -82,41 +85,70 @@ func checkRules(v View, next pgctl.Leadership) string {
 	if (next.NextRule == nil) != (next.Joint == nil) {
 		return "a change of rules without its joint rule"
 	}
-	confirmed := next.Rule.Version != old.Rule.Version || !sameRule(next.Rule, old.Rule)
-	if !confirmed || old.Phase != pgctl.Steady || next.Phase != pgctl.Steady {
+	inForce := old.RuleInForce()
+	if v.Declared.Strict && next.NextRule != nil && next.NextRule.Acks < min(inForce.Acks, v.Declared.Acks) {
+		return "a strict cluster waits for fewer than declared"
+	}
+	switch {
+	case old.Phase == pgctl.Promoting && next.Phase == pgctl.Steady, next.Phase == pgctl.Bootstrapping:
+		return "" // a new rule: of checkSteady, or of a cluster without data
+	case onlyLoses(old.Rule, next.Rule):
 		return checkJoint(old, next)
 	}
-	if len(next.Rule.Lost) > len(old.Rule.Lost) {
-		return "" // a loss, which only makes the rule stricter
-	}
 	leader := v.member(old.Leader)
-	c := (*Confirmation)(nil)
-	if leader != nil {
-		c = leader.Report.Confirmed
+	if leader == nil || leader.Report.Confirmed == nil || old.NextRule == nil || next.NextRule != nil {
+		return "a rule that its leader has not confirmed"
 	}
-	if old.NextRule == nil || !sameRule(*old.NextRule, next.Rule) || c == nil || c.Epoch != old.Epoch || c.Version != old.NextRule.Version {
+	c := leader.Report.Confirmed
+	if old.Phase != pgctl.Steady || next.Phase != pgctl.Steady || !sameRule(*old.NextRule, next.Rule) ||
+		c.Epoch != old.Epoch || c.Version != old.NextRule.Version {
 		return "a rule that its leader has not confirmed"
 	}
 	return ""
 }
 
+// onlyLoses says whether a rule is as before, but for lives that were lost and the version.
+func onlyLoses(old, next pgctl.Rule) bool {
+	gone := slices.DeleteFunc(slices.Clone(old.Standbys), next.Names)
+	return next.Leader == old.Leader && next.Acks == old.Acks && firstNotIn(next.Standbys, old.Standbys) == "" &&
+		slices.Equal(next.Lost, union(old.Lost, gone))
+}
+
 // checkJoint holds that while a change is under way every rule since the confirmed one stays guarded.
 func checkJoint(old, next pgctl.Leadership) string {
 	if next.Joint == nil {
-		if old.Joint != nil && next.Phase == old.Phase && next.Phase != pgctl.Promoting {
+		if old.Joint != nil {
 			return "the joint rule was dropped without a confirmation"
 		}
 		return ""
 	}
-	for _, rule := range []pgctl.Rule{Binding(&old), *next.NextRule} {
+	for _, rule := range []pgctl.Rule{Binding(&old), old.Rule, *next.NextRule} {
 		if next.Joint.Acks > rule.Acks {
 			return "the joint rule waits for more than a rule that may be in force"
+		}
+		if firstNotIn(rule.Lost, next.Joint.Lost) != "" {
+			return "the joint rule forgets a lost life"
 		}
 		for _, life := range rule.Standbys {
 			if !next.Joint.Names(life) && !slices.Contains(next.Joint.Lost, life) {
 				return "the joint rule leaves out a standby that may acknowledge"
 			}
 		}
+	}
+	return ""
+}
+
+// checkHistory holds that no timeline number is forgotten, given away or taken back.
+func checkHistory(old, next pgctl.Leadership) string {
+	for _, before := range old.History {
+		after, known := next.Record(before.Timeline)
+		if !known || after.Epoch != before.Epoch || after.Leader != before.Leader ||
+			before.State == pgctl.TimelineSteady && after.State != pgctl.TimelineSteady {
+			return "the history of timelines was rewritten"
+		}
+	}
+	if next.SteadyEpoch != old.SteadyEpoch && (next.SteadyEpoch != next.Epoch || next.Phase != pgctl.Steady || old.Phase == pgctl.Steady) {
+		return "a steady epoch without a leader that became steady"
 	}
 	return ""
 }
@@ -129,6 +161,9 @@ func checkChoice(v View, next pgctl.Leadership) string {
 	chosen := v.member(next.Leader)
 	if chosen == nil || !lives[next.Leader] {
 		return "the chosen one has not pledged"
+	}
+	if len(next.History) == 0 {
+		return "no timeline number was given out"
 	}
 	if number := next.History[len(next.History)-1].Timeline; slices.ContainsFunc(old.History, func(r pgctl.TimelineRecord) bool { return r.Timeline >= number }) {
 		return "a timeline number was given twice"
@@ -154,6 +189,9 @@ func checkSteady(v View, next pgctl.Leadership) string {
 	leader := v.member(next.Leader)
 	if leader == nil || leader.Report.Promoted == nil || leader.Report.Promoted.Epoch != next.Epoch {
 		return "the leader has not been promoted in this epoch"
+	}
+	if next.Rule.Leader != next.Leader || next.NextRule != nil {
+		return "the new leader's rule is not its own"
 	}
 	for _, life := range next.Rule.Standbys {
 		if s, ok := v.sender(leader, life); !ok || s.Flushed < leader.Report.Promoted.Record {

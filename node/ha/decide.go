@@ -32,6 +32,12 @@ func Decide(v View) Decision {
 	if v.Declared.Instances == 0 {
 		return Decision{Waiting: "stopped by its declaration (numberOfInstances 0)", Answer: refuse(v.Request, "the cluster is stopped")}
 	}
+	if l := v.Leadership; l.Phase != pgctl.Unknown && highestEpoch(v) > l.Epoch {
+		next := clone(l)
+		next.Phase = pgctl.Unknown
+		return commit(v, next, pgctl.Alarm, "store.behind", "",
+			"an instance knows of epoch %d, the store only of %d: it lost something", highestEpoch(v), l.Epoch)
+	}
 	if d, lost := loseLives(v); lost {
 		return d
 	}
@@ -128,9 +134,8 @@ func decideUnknown(v View) Decision {
 		return failoverByHand(v)
 	}
 	l := v.Leadership
-	if m := v.member(l.Leader); m != nil && m.fresh() && m.Report.Primary && m.Report.Open && l.Rule.Acks > 0 &&
-		m.Report.Confirmed != nil && m.Report.Confirmed.Epoch == l.Epoch && m.Report.Confirmed.Version >= l.Rule.Version &&
-		highestEpoch(v) <= l.Epoch {
+	if m := v.member(l.Leader); m != nil && m.fresh() && m.Report.Primary && m.Report.Open && l.Rule.Leader == l.Leader &&
+		confirmedByMembers(v, m) && highestEpoch(v) <= l.Epoch {
 		next := clone(l)
 		next.Phase, next.SteadyEpoch = pgctl.Steady, l.Epoch
 		return commit(v, next, pgctl.Info, "leader.proven", l.Leader,
@@ -143,10 +148,24 @@ func decideUnknown(v View) Decision {
 	}
 }
 
+// confirmedByMembers says whether a leader's last rule is the store's, and so many of its members stream
+// from it now that nobody newer can have been recruited without them.
+func confirmedByMembers(v View, leader *Member) bool {
+	rule, c := v.Leadership.RuleInForce(), leader.Report.Confirmed
+	with := 0
+	for _, life := range rule.Standbys {
+		if _, ok := v.sender(leader, life); ok {
+			with++
+		}
+	}
+	return c != nil && c.Epoch == v.Leadership.Epoch && c.Version == rule.Version && rule.Acks > 0 && with >= rule.Acks
+}
+
+// highestEpoch is the highest that any instance acted on or durably promised something to.
 func highestEpoch(v View) pgctl.Epoch {
 	highest := pgctl.Epoch(0)
 	for _, m := range v.Members {
-		highest = max(highest, m.Report.Epoch)
+		highest = max(highest, m.Report.Epoch, m.Report.Promised)
 		if m.Report.Pledge != nil {
 			highest = max(highest, m.Report.Pledge.Epoch)
 		}

@@ -30,6 +30,7 @@ type Local struct {
 	Mark      pgctl.Timeline `json:"mark,omitempty"`      // the highest timeline that it was ordered to be on
 	Rule      *RuleMark      `json:"rule,omitempty"`      // the names last written, of a leader
 	Rewinding pgctl.Epoch    `json:"rewinding,omitempty"` // of the source of a rewind that has not finished
+	Restarted uint64         `json:"restarted,omitempty"` // the last ordered restart that was carried out
 }
 
 // RuleMark says which names a leader wrote last; it never writes older ones.
@@ -108,6 +109,7 @@ const (
 	Confirm    Action = "confirm"    // steps 2 to 4 of a rule change
 	Open       Action = "open"       // let clients in
 	Close      Action = "close"      // keep clients out
+	Restart    Action = "restart"    // of a standby, or of a single instance, in place; noted first
 	Checkpoint Action = "checkpoint" // before a switchover, so that its stop is short
 )
 

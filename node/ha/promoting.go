@@ -26,6 +26,11 @@ func promote(v View, best *Member, why string) Decision {
 		Timeline: number + 1, Epoch: next.Epoch, Leader: best.Life,
 		Parent: best.Report.Pledge.Position.Timeline, State: pgctl.TimelineGiven, Why: why,
 	})
+	for i := range next.History { // for Rank: where a promotion that failed had begun
+		if r := &next.History[i]; r.Timeline == best.Report.Pledge.Position.Timeline && r.State != pgctl.TimelineSteady {
+			r.Parent, r.Switch = best.Report.Parent.Timeline, best.Report.Parent.End
+		}
+	}
 	return commit(v, next, pgctl.Info, "leader.chosen", best.Life, "%s; it is promoted to timeline %d", why, number+1)
 }
 
@@ -34,6 +39,9 @@ func promote(v View, best *Member, why string) Decision {
 func decidePromoting(v View) Decision {
 	l := v.Leadership
 	leader := v.member(l.Leader)
+	if len(l.History) == 0 {
+		return Decision{Waiting: "the history of its timelines is empty: nothing was ordered"}
+	}
 	if v.Request != nil {
 		return Decision{Answer: pgctl.Errorf(pgctl.CodeConflict, "a promotion is under way").WithHint("try again when it has ended")}
 	}

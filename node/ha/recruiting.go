@@ -25,7 +25,7 @@ func decideRecruiting(v View) Decision {
 		if waiting := leaseHolds(v, old, lives); waiting != "" {
 			return Decision{Waiting: waiting}
 		}
-	} else if rule := Binding(&l); !Enough(rule, lives) {
+	} else if rule := Binding(&l); !Enough(rule, lives) && (l.Planned == nil || !l.Planned.Lossy) {
 		return Decision{Waiting: missingFor(v, rule, lives)}
 	}
 	if p := l.Planned; p != nil && !lives[p.To] && v.PhaseAge < SwitchoverWithin {
@@ -66,17 +66,19 @@ func awaitStop(v View, from *Member) Decision {
 // resumable says whether the old leader is heard healthy by a proof younger than this phase, and
 // nobody was chosen since its epoch.
 func resumable(v View, old *Member) bool {
-	if old == nil || !old.fresh() || old.Leaving {
+	if old == nil || !old.fresh() {
 		return false
 	}
 	if _, chosen := v.Leadership.Chosen(); chosen {
 		return false
 	}
-	if p := v.Leadership.Planned; p != nil && p.StoppedAt.Known() {
-		return false
+	p := v.Leadership.Planned
+	if p != nil && (p.StoppedAt.Known() || p.Lossy && p.From == "" && p.To != old.Life) {
+		return false // it stopped; or a restored store names it, but an operator another
 	}
 	r := old.Report
-	return r.Primary && r.State == Running && r.Failed == "" && r.LifeLost == "" && r.ProofAge+old.Age < v.PhaseAge
+	return r.Primary && r.State == Running && r.Failed == "" && r.LifeLost == "" &&
+		r.ProofAge+old.Age < min(v.PhaseAge, StillWell)
 }
 
 // resume makes the old leader steady again in the new epoch, on the same timeline. What commits wait
@@ -103,7 +105,9 @@ func recruitsOf(v View) ([]*Member, Lives) {
 	for i := range v.Members {
 		m := &v.Members[i]
 		p := m.Report.Pledge
-		if m.fresh() && p != nil && p.Epoch == v.Leadership.Epoch && p.Position.Known() && !foreign(v.Leadership, m) &&
+		planned := v.Leadership.Planned
+		named := planned != nil && planned.Lossy && planned.To == m.Life // an operator knows what it is
+		if m.fresh() && p != nil && p.Epoch == v.Leadership.Epoch && p.Position.Known() && (named || !foreign(v.Leadership, m)) &&
 			m.Report.LifeLost == "" && m.Report.State != Making && m.Report.State != Absent &&
 			(v.Leadership.SystemID == "" || m.Report.SystemID == v.Leadership.SystemID) {
 			recruits = append(recruits, m)
@@ -132,15 +136,17 @@ func foreign(l pgctl.Leadership, m *Member) bool {
 // leaseHolds says why a lease cluster cannot choose yet, or "".
 func leaseHolds(v View, old *Member, lives Lives) string {
 	l := v.Leadership
-	stopped := lives[l.Rule.Leader] || old != nil && old.fresh() && old.Report.State == Down ||
+	stopped := lives[l.Rule.Leader] || old != nil && old.fresh() && old.Report.State == Down && old.Report.Epoch == l.Epoch ||
 		l.Planned != nil && l.Planned.StoppedAt.Known()
 	if left := LeaseTime + LeaseMargin - v.LeaseAge; !stopped && left > 0 {
 		return fmt.Sprintf("the old leader's lease may hold for %s more", left.Round(Tick))
 	}
 	for i := range v.Members {
 		m := &v.Members[i]
-		if m.Life != l.Rule.Leader && m.fresh() && !lives[m.Life] && m.heard() && m.Report.State != Absent && m.Report.LifeLost == "" {
-			return m.Instance + " is in contact but has not pledged yet"
+		pledged := m.Report.Pledge != nil && m.Report.Pledge.Epoch == l.Epoch && m.fresh()
+		able := m.Report.State != Absent && m.Report.State != Making && m.Report.LifeLost == "" && m.Idle <= PromotionStall
+		if m.Life != l.Rule.Leader && m.heard() && m.Age <= m.detect() && able && !pledged {
+			return m.Instance + " is not silent but has not pledged yet"
 		}
 	}
 	return ""
@@ -154,6 +160,14 @@ func decideRequest(v View, leader *Member) Decision {
 			return Decision{Answer: pgctl.Errorf(pgctl.CodeRefused, "the leader %s is not known to have failed %s", v.nameOf(l.Leader), why).
 				WithHint("use pgctl switchover")}
 		}
+		switch missing, enough := canRecruit(v); {
+		case r.To != "" && v.member(r.To) == nil:
+			return Decision{Answer: pgctl.Errorf(pgctl.CodeNotFound, "there is no such instance").At("to")}
+		case r.Lossy && r.To == "":
+			return Decision{Answer: pgctl.Errorf(pgctl.CodeInvalid, "a failover that accepts loss needs the instance that is to lead").At("to")}
+		case !r.Lossy && !enough:
+			return Decision{Answer: pgctl.Errorf(pgctl.CodeRefused, "acknowledged commits could be lost: %s", missing)}
+		}
 		return startRecruiting(v, &pgctl.Planned{From: l.Leader, To: r.To, Released: true, Lossy: r.Lossy}, "an operator ordered a failover")
 	}
 	switch to := v.member(r.To); {
@@ -163,7 +177,9 @@ func decideRequest(v View, leader *Member) Decision {
 	case r.To == l.Leader && r.To != "":
 		return Decision{Answer: pgctl.Errorf(pgctl.CodeConflict, "%s is the leader already", to.Instance)}
 	case l.NextRule != nil:
-		return Decision{Waiting: "a switchover begins when the rule change under way is confirmed"}
+		d := upkeep(v, leader)
+		d.Waiting = "a switchover begins when the rule change under way is confirmed"
+		return d
 	case r.To == "":
 		for i := range v.Members {
 			if m := &v.Members[i]; m != leader && ready(v, leader, m) == "" && (l.Rule.Names(m.Life) || l.Rule.Acks == 0) {
@@ -224,7 +240,7 @@ func failoverByHand(v View) Decision {
 		next := clone(l)
 		next.Epoch = max(l.Epoch, highestEpoch(v)) + 1
 		next.Phase, next.Leader = pgctl.Recruiting, ""
-		next.Planned = &pgctl.Planned{From: l.Leader, To: r.To, Released: true, Lossy: true}
+		next.Planned = &pgctl.Planned{To: r.To, Released: true, Lossy: true} // who led is not known
 		d := commit(v, next, pgctl.Alarm, "failover.byhand", r.To, "an operator decided that %s leads", to.Instance)
 		d.Done = true
 		return d

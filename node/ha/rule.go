@@ -47,12 +47,14 @@ func Binding(l *pgctl.Leadership) pgctl.Rule {
 }
 
 // Target is the next single step from a rule towards the wanted standbys and acknowledgements: remove,
-// then lower; raise, then add; both at once where the rule between would be invalid. It returns false
+// then lower; raise, then add; both at once where the rule between would be invalid; where strict forbids to remove, add first. It returns false
 // when nothing is left to do, or when strict forbids the only step.
 func Target(from pgctl.Rule, wanted []pgctl.Life, acks int, strict bool) (pgctl.Rule, bool) {
 	to := pgctl.Rule{Leader: from.Leader, Standbys: slices.Clone(from.Standbys), Acks: from.Acks}
 	gone, added := firstNotIn(from.Standbys, wanted), firstNotIn(wanted, from.Standbys)
 	switch {
+	case gone != "" && strict && added != "" && len(from.Standbys)-1 < min(from.Acks, acks):
+		to.Standbys = union(to.Standbys, []pgctl.Life{added}) // who may not leave yet is first replaced
 	case gone != "":
 		to.Standbys = slices.DeleteFunc(to.Standbys, func(l pgctl.Life) bool { return l == gone })
 		to.Acks = min(to.Acks, len(to.Standbys))

@@ -73,6 +73,8 @@ func leaderFailed(v *View, leader *Member) (why string, failed bool) {
 		return leader.Instance + ": " + leader.Report.Failed, true
 	case leader.fresh() && leader.Report.ProofAge > HangTimeout && leader.Report.State == Running && leader.Report.Waiting > 0:
 		return fmt.Sprintf("%s has not answered for %s", leader.Instance, leader.Report.ProofAge.Round(time.Second)), true
+	case leader.fresh() && leader.Report.ProofAge > HangTimeout && leader.Report.State != Running && leader.Idle > PromotionStall:
+		return fmt.Sprintf("%s has not come up, without progress for %s", leader.Instance, leader.Idle.Round(time.Second)), true
 	case leader.heard() && leader.Age <= AskAfter:
 		return "", false
 	}
@@ -81,10 +83,10 @@ func leaderFailed(v *View, leader *Member) (why string, failed bool) {
 	switch {
 	case probes.Progress:
 		return silence + ", but its members see it working", false
+	case probes.Answered && leader.Age <= HangTimeout: // a refusal may be a firewall's
+		return silence + ", but its Postgres answers", false
 	case probes.Refused:
 		return silence + " and its Postgres is gone", true
-	case probes.Answered && leader.Age <= HangTimeout:
-		return silence + ", but its Postgres answers", false
 	}
 	return silence, leader.Age > leader.detect()
 }
@@ -121,7 +123,7 @@ func replaceLeader(v View, leader *Member, why string) Decision {
 	if l.Paused {
 		return Decision{Waiting: why + "; automatic failover is paused (pgctl resume)"}
 	}
-	if leader != nil && leader.fresh() && leader.Report.Failed != "" && v.Crashes > 1 {
+	if leader != nil && leader.fresh() && leader.Report.Failed != "" && v.Crashes > 1 && leader.Idle <= PromotionStall {
 		return Decision{Waiting: why + "; the second crash within ten minutes is restarted in place"}
 	}
 	if who, ok := canRecruit(v); !ok {

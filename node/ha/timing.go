@@ -12,6 +12,7 @@ const (
 	DetectLeast      = 1200 * time.Millisecond
 	DetectMost       = 10 * time.Second
 	HangTimeout      = 10 * time.Second // answers without progress are life for that long
+	StillWell        = 3 * time.Second  // a proof of health no older than that: made every second
 	StandbyTimeout   = 2 * time.Second  // an unheard standby is taken out of the rule
 	StallTimeout     = 10 * time.Second // a standby whose flush position stands still while it is owed WAL
 	JoinAfter        = 1 * time.Second  // of good streaming, doubling with each removal in RemovalMemory

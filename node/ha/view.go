@@ -87,6 +87,7 @@ type Report struct {
 	Progress  uint64         `json:"progress"`            // moves with whatever it is doing
 	Version   string         `json:"version,omitempty"`   // of the server, "15.18"
 
+	Promised  pgctl.Epoch   `json:"promised,omitempty"` // the highest epoch that it durably pledged to or led
 	Pledge    *Pledge       `json:"pledge,omitempty"`
 	StoppedAt *Stopped      `json:"stoppedAt,omitempty"`
 	Senders   []Sender      `json:"senders,omitempty"` // of a leader: who streams from it
@@ -95,6 +96,7 @@ type Report struct {
 	Probe     *Probe        `json:"probe,omitempty"`
 	Waiting   time.Duration `json:"waiting,omitempty"`        // of a leader: age of the oldest commit that waits
 	Pending   []string      `json:"pendingRestart,omitempty"` // settings that wait for a restart
+	Restarted uint64        `json:"restarted,omitempty"`      // the last ordered restart that was carried out
 }
 
 // Pledge says that nothing will be acknowledged to a leader of an older epoch.
@@ -151,7 +153,10 @@ func (m *Member) detect() time.Duration { return max(m.Detect, DetectLeast) }
 
 // dead says whether a standby has been silent, or not running, for too long to be waited for.
 func (m *Member) dead() bool {
-	return !m.heard() || m.Age > StandbyTimeout || m.Report.LifeLost != "" || m.Report.State == Absent ||
+	if !m.heard() { // a newly elected observer has to listen first
+		return m.Idle > StandbyTimeout
+	}
+	return m.Age > StandbyTimeout || m.Report.LifeLost != "" || m.Report.State == Absent ||
 		m.Report.State == Down && m.Idle > StandbyTimeout
 }
 

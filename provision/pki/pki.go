@@ -152,10 +152,11 @@ func RoleOf(c *x509.Certificate) Role {
 // HostOf is the name of the host whose certificate it is; empty for certificates of clients and
 // operators. The certificate must have been verified before.
 func HostOf(c *x509.Certificate) string {
-	if role, name := subject(c); role.Host() {
-		return name
+	if !RoleOf(c).Host() {
+		return ""
 	}
-	return ""
+	_, name := subject(c)
+	return name
 }
 
 // subject reads the one URI of ours; a certificate with two states nothing.

@@ -131,7 +131,7 @@ func (s *server) wrap(r route) http.HandlerFunc {
 		limit := int64(maxBody)
 		if strings.HasSuffix(r.path, "/snapshot") {
 			limit = maxRestore
-		} else if request.URL.Query().Get("follow") == "" {
+		} else if r.path != api.Prefix+"/events" { // which may be followed for ever
 			ctx, cancel := context.WithTimeout(request.Context(), maxWait+maxWork)
 			defer cancel()
 			request = request.WithContext(ctx)

@@ -2,57 +2,53 @@ package control
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
-	"strconv"
+	"os"
 	"strings"
 
 	"github.com/pgctl/pgctl"
 )
 
 // ControlData reads pg_control. While the server runs, and before recovery, it lags behind the data.
-func (i *Instance) ControlData(ctx context.Context) (ControlData, error) {
-	text, err := i.tool(ctx, i.PGData(), nil, "pg_controldata", "-D", i.PGData())
+func (i *Instance) ControlData(_ context.Context) (ControlData, error) {
+	data, err := os.ReadFile(i.file("global/pg_control"))
 	if err != nil {
 		return ControlData{}, err
 	}
-	return ParseControlData(text)
+	return ParseControlData(data)
 }
 
-// ParseControlData reads what pg_controldata prints in the C locale.
-func ParseControlData(text string) (ControlData, error) {
-	fields := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(line, ":"); ok {
-			fields[name] = strings.TrimSpace(value)
-		}
+// controlVersions are the layouts of pg_control that are known here: of PostgreSQL 13 to 16, 17 and 18.
+// What is read lies at the same places in all of them.
+var controlVersions = map[uint32]bool{1300: true, 1700: true, 1800: true}
+
+// controlStates are the names that pg_controldata gives to the states, in their order.
+var controlStates = []string{
+	"starting up", "shut down", "shut down in recovery", "shutting down", "in crash recovery", "in archive recovery",
+	"in production",
+}
+
+// ParseControlData reads the contents of pg_control as a 64-bit server of this machine wrote them.
+func ParseControlData(data []byte) (ControlData, error) {
+	const end = 148
+	if len(data) < end {
+		return ControlData{}, fmt.Errorf("pg_control has %d bytes only", len(data))
 	}
-	c := ControlData{SystemID: fields["Database system identifier"], State: fields["Database cluster state"]}
-	if c.SystemID == "" || c.State == "" {
-		return ControlData{}, fmt.Errorf("pg_controldata shows no system identifier or state")
+	number := func(at int) uint32 { return binary.NativeEndian.Uint32(data[at:]) }
+	lsn := func(at int) pgctl.LSN { return pgctl.LSN(binary.NativeEndian.Uint64(data[at:])) }
+	if version := number(8); !controlVersions[version] {
+		return ControlData{}, fmt.Errorf("pg_control has the unknown version %d", version)
 	}
-	var err error
-	timeline := func(name string) pgctl.Timeline {
-		n, e := strconv.ParseUint(fields[name], 10, 32)
-		if e != nil && err == nil {
-			err = fmt.Errorf("pg_controldata: %s: %w", name, e)
-		}
-		return pgctl.Timeline(n)
+	state := number(16)
+	if int(state) >= len(controlStates) {
+		return ControlData{}, fmt.Errorf("pg_control shows the unknown state %d", state)
 	}
-	lsn := func(name string) pgctl.LSN {
-		n, e := pgctl.ParseLSN(fields[name])
-		if e != nil && err == nil {
-			err = fmt.Errorf("pg_controldata: %s: %w", name, e)
-		}
-		return n
-	}
-	c.Timeline = timeline("Latest checkpoint's TimeLineID")
-	c.Checkpoint = lsn("Latest checkpoint location")
-	c.Redo = lsn("Latest checkpoint's REDO location")
-	c.MinRecovery = pgctl.Position{
-		Timeline: timeline("Min recovery ending loc's timeline"),
-		LSN:      lsn("Minimum recovery ending location"),
-	}
-	return c, err
+	return ControlData{
+		SystemID: fmt.Sprint(binary.NativeEndian.Uint64(data)), State: controlStates[state],
+		Timeline: pgctl.Timeline(number(48)), Checkpoint: lsn(32), Redo: lsn(40),
+		MinRecovery: pgctl.Position{LSN: lsn(136), Timeline: pgctl.Timeline(number(144))},
+	}, nil
 }
 
 // Clean says whether the server was shut down in order.

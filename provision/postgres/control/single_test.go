@@ -50,6 +50,7 @@ func TestSingleInstance(t *testing.T) {
 			if h := n.HealthProbe(c.ctx); h.Session || h.Replication || !h.Disk {
 				t.Errorf("health of what is stopped: %+v", h)
 			}
+			readsControlData(t, n)
 		})
 	}
 }

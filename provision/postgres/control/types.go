@@ -85,7 +85,7 @@ type Health struct {
 	Errors      []string // of what did not answer, and what the server answered instead of yes
 }
 
-// ControlData is what pg_controldata says.
+// ControlData is the part of pg_control that matters here.
 type ControlData struct {
 	SystemID    string
 	State       string // "in production", "shut down", "shut down in recovery" …

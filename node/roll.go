@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
+	"github.com/pgctl/pgctl/node/rollout"
+)
+
+// roll restarts what waits for a restart, one server at a time, while the cluster is well.
+func (c *controller) roll(ctx context.Context, state State, cluster string, v ha.View) {
+	l := v.Leadership
+	if l.Phase != pgctl.Steady || l.NextRule != nil || !l.Serving || l.Paused || v.Request != nil {
+		return
+	}
+	instances := slices.Collect(state.Instances(cluster))
+	var members []rollout.Member
+	for i, m := range v.Members {
+		r := m.Report
+		members = append(members, rollout.Member{
+			Instance: m.Instance, Leader: m.Life == l.Leader, Pending: len(r.Pending) > 0,
+			Well:       m.Age <= ha.Fresh && r.State == ha.Running && (m.Life == l.Leader && r.Open || r.Upstream == m.Life.MemberName(l.Epoch)),
+			Restarting: instances[i].Restart != r.Restarted,
+		})
+	}
+	switch next := rollout.Decide(members); next.Kind {
+	case rollout.Restart:
+		c.propose(ctx, cluster, func(ctx context.Context) error { return c.restart(ctx, instances, next.Instance) })
+	case rollout.Switchover:
+		c.node.mu.Lock()
+		if c.node.requests[cluster] == nil {
+			c.node.requests[cluster] = &request{answer: make(chan error, 1)}
+		}
+		c.node.mu.Unlock()
+	case rollout.Nothing:
+	}
+}
+
+func (c *controller) restart(ctx context.Context, instances []pgctl.Instance, name string) error {
+	for _, i := range instances {
+		if i.Name != name {
+			continue
+		}
+		i.Restart++
+		return c.node.Proposer.SetInstances(ctx, i.Cluster, []pgctl.Instance{i}, nil, []pgctl.Event{{
+			Severity: pgctl.Info, Cluster: i.Cluster, Instance: i.Name, Host: i.Host, Kind: "instance.restart",
+			Message: i.Name + " restarts: settings wait for it",
+		}})
+	}
+	return nil
+}
