@@ -31,6 +31,7 @@ type agent struct {
 	done    chan struct{}
 	running context.Context // of everything the agent does; ends with it
 	calls   sync.WaitGroup
+	tending chan struct{} // holds a token while the upkeep runs
 
 	// of the loop alone
 	doing   *operation
@@ -59,6 +60,7 @@ type operation struct {
 // manageAgents keeps one agent for each life that is assigned to this host.
 func (n *Node) manageAgents(ctx context.Context) {
 	defer n.stopAgents()
+	n.awaitStore(ctx)
 	for ctx.Err() == nil {
 		state := n.Store.State()
 		wanted := map[string]pgctl.Instance{}
@@ -72,6 +74,21 @@ func (n *Node) manageAgents(ctx context.Context) {
 		waiting, cancel := context.WithTimeout(ctx, time.Second)
 		_ = n.Store.Wait(waiting, "", state.Index()) // a time-out only means another look
 		cancel()
+	}
+}
+
+// awaitStore waits until the local copy of the state has everything that was committed before this
+// daemon started: on an older one a former leader would be started as the leader that it was.
+func (n *Node) awaitStore(ctx context.Context) {
+	for ctx.Err() == nil {
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		err := n.Store.Linearize(bounded)
+		cancel()
+		if err == nil {
+			return
+		}
+		n.Log.Debug("waits for the store", "error", err)
+		pause(ctx, 50*time.Millisecond, nil)
 	}
 }
 
@@ -108,7 +125,7 @@ func (n *Node) employ(ctx context.Context, i pgctl.Instance, state State) {
 	running, stop := context.WithCancel(ctx)
 	a := &agent{
 		node: n, self: i, server: server, log: log, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
-		running: running, proven: n.Clock(),
+		running: running, tending: make(chan struct{}, 1), proven: n.Clock(),
 	}
 	n.agents[i.Name] = a
 	go a.run(running)
@@ -171,7 +188,8 @@ func (a *agent) turn(ctx context.Context) (busy bool) {
 	task := Task{View: view, Cluster: cluster, Hosts: hosts}
 	if len(steps) == 0 {
 		a.supersede(nil)
-		return a.tend(ctx, task) || leadership.Phase != pgctl.Steady || a.doing != nil
+		a.tend(task)
+		return leadership.Phase != pgctl.Steady || a.doing != nil
 	}
 	a.supersede(steps)
 	if a.doing == nil && a.node.Clock()-a.failed >= retryAfter || a.failed == 0 && a.doing == nil {
@@ -277,18 +295,25 @@ func (a *agent) abandon() {
 	a.doing = nil
 }
 
-// tend does the upkeep that is not about leadership, beside an instance with nothing else to do.
-func (a *agent) tend(ctx context.Context, task Task) (more bool) {
+// tend does the upkeep that is not about leadership beside the loop, one at a time, while there is
+// nothing else to do.
+func (a *agent) tend(task Task) {
 	if a.doing != nil || task.View.Server.State != ha.Running || a.failed != 0 && a.node.Clock()-a.failed < retryAfter {
-		return false
+		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := a.server.Tend(bounded, task); err != nil && ctx.Err() == nil {
-		task.Do = "tend"
-		a.complain(task, err)
+	select {
+	case a.tending <- struct{}{}:
+	default:
+		return
 	}
-	return false
+	a.calls.Go(func() {
+		defer func() { <-a.tending }()
+		bounded, cancel := context.WithTimeout(a.running, time.Minute)
+		defer cancel()
+		if err := a.server.Tend(bounded, task); err != nil && a.running.Err() == nil {
+			a.log.Warn("upkeep failed", "error", err)
+		}
+	})
 }
 
 // prove keeps the age of the server's last proof of health, and looks at the leader when asked to.

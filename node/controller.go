@@ -174,7 +174,7 @@ func (c *controller) view(state State, cluster pgctl.Cluster, l pgctl.Leadership
 			Report: report, Age: age,
 		})
 	}
-	m.complete(&v, c.node.Observer.punctual())
+	m.complete(&v, c.node.Observer.punctual(), c.node.Observer.began())
 	return v
 }
 

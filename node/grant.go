@@ -50,7 +50,7 @@ func (o *Observer) renew(renewals map[string]grant, i pgctl.Instance, epoch pgct
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.hosts[i.Host]
-	if h == nil || o.now-h.at > ha.Fresh || h.reports[i.Name].Life != i.Life || h.reports[i.Name].Epoch != epoch {
+	if h == nil || o.now-h.heard[i.Name] > ha.Fresh || h.reports[i.Name].Life != i.Life || h.reports[i.Name].Epoch != epoch {
 		return
 	}
 	g := renewals[i.Host]

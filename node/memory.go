@@ -13,6 +13,7 @@ type memory struct {
 	epoch   pgctl.Epoch
 	phase   pgctl.Phase
 	since   time.Duration // of this epoch and phase
+	now     time.Duration // of the last look
 	members map[pgctl.Life]*past
 	crashes []time.Duration
 	crashed pgctl.Epoch // the epoch whose leader's crash was counted
@@ -21,6 +22,7 @@ type memory struct {
 // past is what is remembered about a member.
 type past struct {
 	streaming time.Duration // since; 0 when it does not
+	epoch     pgctl.Epoch   // in which it was looked at last
 	flushed   pgctl.LSN
 	moved     time.Duration // its flush position, or it was owed nothing
 	progress  uint64
@@ -34,12 +36,14 @@ func newMemory(now time.Duration) *memory {
 }
 
 // complete adds to a view what is remembered, after noting what it shows.
-func (m *memory) complete(v *ha.View, now time.Duration) {
+// Reports from before the observer's clocks began anew look young, so no phase may look older than that.
+func (m *memory) complete(v *ha.View, now, began time.Duration) {
 	l := v.Leadership
+	m.now = now
 	if m.epoch != l.Epoch || m.phase != l.Phase {
 		m.epoch, m.phase, m.since = l.Epoch, l.Phase, now
 	}
-	v.PhaseAge = now - m.since
+	v.PhaseAge = now - max(m.since, began)
 	leader := find(v.Members, l.Leader)
 	if leader != nil && leader.Report.Failed != "" && leader.Age <= ha.Fresh && m.crashed != l.Epoch {
 		m.crashed = l.Epoch
@@ -68,6 +72,9 @@ func (p *past) note(member, leader *ha.Member, epoch pgctl.Epoch, now time.Durat
 	if r := member.Report; r.Progress != p.progress || r.State != p.state {
 		p.progress, p.state, p.lively = r.Progress, r.State, now
 	}
+	if leader == nil || leader == member || p.epoch != epoch {
+		p.epoch, p.streaming, p.moved = epoch, 0, now
+	}
 	if leader == nil || leader == member {
 		return
 	}
@@ -82,8 +89,11 @@ func (p *past) note(member, leader *ha.Member, epoch pgctl.Epoch, now time.Durat
 		}
 	}
 	switch {
-	case !streams:
-		p.streaming, p.moved = 0, now
+	case !streams: // whoever is not even connected is owed what the leader writes
+		p.streaming = 0
+		if p.flushed >= leader.Report.End.LSN {
+			p.moved = now
+		}
 	case p.streaming == 0:
 		p.streaming = now
 	}
@@ -96,7 +106,7 @@ func (m *memory) remember(v ha.View, d ha.Decision) {
 	}
 	for _, life := range v.Leadership.RuleInForce().Standbys {
 		if p := m.members[life]; p != nil && !d.Next.RuleInForce().Names(life) {
-			p.removals = append(p.removals, m.since+v.PhaseAge)
+			p.removals = append(p.removals, m.now)
 		}
 	}
 }

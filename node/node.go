@@ -36,13 +36,14 @@ type Store interface {
 	Wait(ctx context.Context, cluster string, index uint64) error
 	// Age is the time since a server of the store was known to be reachable.
 	Age() time.Duration
+	// Linearize returns when State has everything that was committed before the call.
+	Linearize(ctx context.Context) error
 }
 
 // Quorum is this daemon's part in the Raft group.
 type Quorum interface {
 	IsLeader() bool
-	Verify(ctx context.Context) error    // one round: still the leader?
-	Linearize(ctx context.Context) error // State has everything committed before the call
+	Verify(ctx context.Context) error // one round: still the leader?
 }
 
 // Proposer commits changes. Each is compared with what it was decided on, and fails with

@@ -2,6 +2,7 @@ package node
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,12 +24,15 @@ type Observer struct {
 	grants map[string]grant // by host
 	asks   map[string][]string
 	leases map[string]time.Duration // by cluster: punctual time of the last grant
+
+	restarted time.Duration // punctual time at which all silences began anew
 }
 
 type heardHost struct {
 	at      time.Duration // punctual time
 	number  uint64        // of its last beat
 	reports map[string]ha.Report
+	heard   map[string]time.Duration // by instance: a host that speaks may be silent about one
 }
 
 // grant is what the next answer to a host carries.
@@ -62,8 +66,12 @@ func (o *Observer) Restart() {
 }
 
 func (o *Observer) restart() {
+	o.restarted = o.now
 	for _, h := range o.hosts {
 		h.at = o.now
+		for instance := range h.heard {
+			h.heard[instance] = o.now
+		}
 	}
 	o.grants = map[string]grant{}
 }
@@ -74,7 +82,7 @@ func (o *Observer) hear(host string, number uint64, reports []ha.Report) (news b
 	defer o.mu.Unlock()
 	h := o.hosts[host]
 	if h == nil {
-		h = &heardHost{reports: map[string]ha.Report{}}
+		h = &heardHost{reports: map[string]ha.Report{}, heard: map[string]time.Duration{}}
 		o.hosts[host] = h
 		news = true
 	}
@@ -82,21 +90,29 @@ func (o *Observer) hear(host string, number uint64, reports []ha.Report) (news b
 	for _, r := range reports {
 		old, known := h.reports[r.Instance]
 		news = news || !known || !reflect.DeepEqual(essence(old), essence(r)) || len(r.Senders) > 0 && r.Promoted != nil || r.Probe != nil
-		h.reports[r.Instance] = r
+		h.reports[r.Instance], h.heard[r.Instance] = r, o.now
 	}
 	return news
 }
 
-// report is the last word about an instance, and for how long its host has been silent. A host that
+// report is the last word about an instance, and for how long its host has been silent about it. What
 // was never heard has been silent since the observer's clocks began.
 func (o *Observer) report(host, instance string, since time.Duration) (ha.Report, time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.hosts[host]
-	if h == nil {
-		return ha.Report{}, o.now - since
+	if h := o.hosts[host]; h != nil {
+		if at, known := h.heard[instance]; known {
+			return h.reports[instance], o.now - at
+		}
 	}
-	return h.reports[instance], o.now - h.at
+	return ha.Report{}, o.now - max(since, o.restarted)
+}
+
+// began is when all silences last began anew.
+func (o *Observer) began() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.restarted
 }
 
 func (o *Observer) punctual() time.Duration {
@@ -153,5 +169,7 @@ func (o *Observer) answerTo(host string) *answer {
 func (o *Observer) ask(host, cluster string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.asks[host] = []string{cluster}
+	if !slices.Contains(o.asks[host], cluster) {
+		o.asks[host] = append(o.asks[host], cluster)
+	}
 }

@@ -38,7 +38,7 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		Failed: seen.Failed, Primary: seen.Primary, Open: seen.Open, Epoch: l.Epoch, End: seen.End, Replayed: seen.Replayed,
 		Parent: seen.Parent, LeaderEnd: seen.LeaderEnd, Progress: seen.Progress, Version: seen.Version,
 		StoppedAt: seen.Stopped, Senders: seen.Senders, Promoted: seen.Promoted, Confirmed: seen.Confirmed,
-		Waiting: seen.Waiting, Pending: seen.Pending, Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
+		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
 	}
 	if seen.Receiver != "" {
 		r.Upstream = seen.Receiver
@@ -63,6 +63,14 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		r.Failed = "its Postgres is gone"
 	}
 	return r
+}
+
+// ruleEpoch is the epoch under which the instance last led; 0 for never.
+func ruleEpoch(l ha.Local) pgctl.Epoch {
+	if l.Rule == nil {
+		return 0
+	}
+	return l.Rule.Epoch
 }
 
 // lifeLost says why this life cannot go on, or "".

@@ -33,7 +33,8 @@ func BenchmarkApply(b *testing.B) {
 				for range concurrency {
 					wg.Go(func() {
 						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-							_, err := s.Apply(context.Background(), PutSetting{Key: fmt.Sprintf("key-%d", i%1000), Value: value})
+							key := fmt.Sprintf("key-%d", i%1000)
+							_, err := s.Apply(context.Background(), PutSetting{Key: key, Value: value})
 							if err != nil {
 								b.Error(err)
 								return
@@ -106,7 +107,7 @@ func Benchmark10000Clusters(b *testing.B) {
 	before := heap()
 	m := largeState(b, 10_000)
 	m.recent.clear(m.index)
-	b.ReportMetric(float64(heap()-before)/(1<<20), "heap-MB")
+	size := heap() - before
 	var file bytes.Buffer
 	for b.Loop() {
 		file.Reset()
@@ -118,17 +119,18 @@ func Benchmark10000Clusters(b *testing.B) {
 		must(b, err)
 		b.ReportMetric(float64(time.Since(start).Milliseconds()), "load-ms")
 	}
+	b.ReportMetric(float64(size)/(1<<20), "heap-MB")
 	b.ReportMetric(float64(file.Len())/(1<<20), "snapshot-MB")
 
 	g := newGroup(b, 1, nil)
 	s := g.stores[g.leader()]
-	unit := func(i int) []Command { return largeCluster(i) }
 	apply(b, s, PutSetting{Key: settingPortFirst, Value: "2000"}, PutSetting{Key: settingPortLast, Value: "65000"})
 	var wg sync.WaitGroup
 	for w := range 50 {
 		wg.Go(func() {
 			for i := w; i < 10_000; i += 50 {
-				if _, err := s.Apply(context.Background(), unit(i)...); err != nil {
+				_, err := s.Apply(context.Background(), largeCluster(i)...)
+				if err != nil {
 					b.Error(err)
 				}
 			}
@@ -147,7 +149,6 @@ func Benchmark10000Clusters(b *testing.B) {
 		s = g.stores[g.leader()]
 		b.ReportMetric(float64(time.Since(start).Milliseconds()), "restart-from-"+how+"-ms")
 	}
-	m = nil
 }
 
 func heap() uint64 {

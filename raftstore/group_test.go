@@ -270,13 +270,17 @@ func TestWrongCertificatesAreNamed(t *testing.T) {
 	var server, client lines
 	g := newGroup(t, 1, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&server, nil)) })
 	g.leader()
+	all := g.addresses()
+	addresses := func() []string { return all }
 	try := func(name string, ca *authority, until time.Time, serverSays, clientSays string) {
 		s, err := Follow(FollowConfig{
-			Name: "agent", Addresses: g.addresses, TLS: ca.config(t, name, until), Log: slog.New(slog.NewTextHandler(&client, nil)),
+			Name: "agent", Addresses: addresses, TLS: ca.config(t, name, until),
+			Log: slog.New(slog.NewTextHandler(&client, nil)),
 		})
 		must(t, err)
-		eventually(t, "log of the server: "+serverSays, func() bool { return server.has(serverSays) && server.has("peer=127.0.0.1:") })
-		eventually(t, "log of the client: "+clientSays, func() bool { return client.has(clientSays) && client.has("peer=127.0.0.1:") })
+		for text, log := range map[string]*lines{serverSays: &server, clientSays: &client} {
+			eventually(t, "log of "+text, func() bool { return log.has(text) && log.has("peer=127.0.0.1:") })
+		}
 		if s.State().Index() != 0 {
 			t.Error("the agent was let in")
 		}

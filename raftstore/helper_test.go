@@ -167,8 +167,10 @@ func (g *group) addresses() []string {
 
 func (g *group) follow() *Store {
 	g.t.Helper()
+	all := g.addresses()
 	s, err := Follow(FollowConfig{
-		Name: "agent", Addresses: g.addresses, TLS: g.ca.config(g.t, "agent", time.Now().Add(time.Hour)), Log: testLog("agent"),
+		Name: "agent", Addresses: func() []string { return all }, Log: testLog("agent"),
+		TLS: g.ca.config(g.t, "agent", time.Now().Add(time.Hour)),
 	})
 	must(g.t, err)
 	g.t.Cleanup(func() { must(g.t, s.Close()) })

@@ -33,7 +33,9 @@ var withheld = []*table{secretsTable, restoresTable}
 var published = slices.DeleteFunc(slices.Clone(tables), func(t *table) bool { return slices.Contains(withheld, t) })
 
 // saved are the tables that a snapshot for people has.
-var saved = slices.DeleteFunc(slices.Clone(tables), func(t *table) bool { return t == restoresTable || t == touchesTable })
+var saved = slices.DeleteFunc(slices.Clone(tables), func(t *table) bool {
+	return t == restoresTable || t == touchesTable
+})
 
 // SaveSnapshot writes the state as it is on this server, secrets encrypted as they are.
 func (s *Store) SaveSnapshot(w io.Writer) error {

@@ -33,7 +33,8 @@ func (c PutSecrets) check() error {
 			return err
 		}
 		if s.User == "" || len(s.User) > maxUserName {
-			return pgctl.Errorf(pgctl.CodeInvalid, "a role's name has 1 to %d bytes, not %d", maxUserName, len(s.User)).At("user")
+			return pgctl.Errorf(pgctl.CodeInvalid, "a role's name has 1 to %d bytes, not %d", maxUserName, len(s.User)).
+				At("user")
 		}
 		if len(s.Ciphertext) == 0 || len(s.Ciphertext) > maxSecret {
 			return pgctl.Errorf(pgctl.CodeInvalid, "a secret has 1 to %d bytes, not %d", maxSecret, len(s.Ciphertext)).

@@ -101,8 +101,8 @@ func readSnapshot(from io.Reader, each func(*table, any) error) (uint64, error) 
 	r := &sumReader{in: bufio.NewReaderSize(from, 64<<10)}
 	format := make([]byte, len(snapshotFormat))
 	if _, err := io.ReadFull(r, format); err != nil || string(format) != snapshotFormat {
-		return 0, pgctl.Errorf(pgctl.CodeInvalid, "this is no snapshot of pgctl's state, or of another version: it begins with %q",
-			format)
+		return 0, pgctl.Errorf(pgctl.CodeInvalid, "this is no snapshot of pgctl's state, or one of another version: "+
+			"it begins with %q", format)
 	}
 	line, err := readLine(r)
 	if err != nil {

@@ -14,7 +14,9 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -64,6 +66,7 @@ type daemon struct {
 	peers    *peer.Client
 	versions []pgctl.PostgresVersion
 	catalogs catalogs
+	current  atomic.Bool // the local state has had everything that was committed before the start
 }
 
 // runDaemon starts everything, works until ctx ends or the store fails, and stops everything.
@@ -205,6 +208,7 @@ func (d *daemon) serve(ctx context.Context) error {
 			return err
 		}
 	}
+	running.Go(func() { d.catchUp(ctx) })
 	running.Go(func() { d.register(ctx) })
 	running.Go(func() { d.node.Run(ctx, d.beats) })
 	d.log.Info("ready", "version", version(), "api", d.config.Listen.API, "server", d.config.Cluster.Server)
@@ -217,6 +221,18 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// catchUp waits until the local state is no longer that of before the start.
+func (d *daemon) catchUp(ctx context.Context) {
+	for ctx.Err() == nil && !d.current.Load() {
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		d.current.Store(d.store.Linearize(bounded) == nil)
+		cancel()
+		if !d.current.Load() && sleep(ctx, 50*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 // listenHTTP serves until ctx ends; then it lets requests finish for a moment.

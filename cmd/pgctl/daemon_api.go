@@ -36,6 +36,10 @@ func (a apiDaemon) Index() (uint64, time.Duration) { return a.store.State().Inde
 
 // State is a picture of now, or, consistent, of everything that was committed before the call.
 func (a apiDaemon) State(ctx context.Context, consistent bool) (server.State, error) {
+	if !a.current.Load() {
+		return nil, pgctl.Errorf(pgctl.CodeUnavailable, "this daemon started a moment ago and has not caught up with the servers yet").
+			WithHint("ask another one, or try again")
+	}
 	if !consistent {
 		return apiState{a.store.State(), a.store.Age()}, nil
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"os"
 	"time"
@@ -96,7 +97,7 @@ func makeFolder(dir string) error {
 	return os.Chmod(dir, 0o755) // whatever the umask says: Postgres runs as another user
 }
 
-// writeKeys draws the key of gossip and heartbeats (32 bytes as they are) and the one that encrypts
+// writeKeys draws the key of gossip and heartbeats (32 bytes in base64) and the one that encrypts
 // passwords in the store (as age writes it).
 func (p *playground) writeKeys() error {
 	gossip := make([]byte, devGossipKeySize)
@@ -106,7 +107,7 @@ func (p *playground) writeKeys() error {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(p.file("gossip.key"), gossip, 0o600),
+		os.WriteFile(p.file("gossip.key"), []byte(base64.StdEncoding.EncodeToString(gossip)+"\n"), 0o600),
 		os.WriteFile(p.file("secret.key"), []byte(secret.String()+"\n"), 0o600),
 	)
 }

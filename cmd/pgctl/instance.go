@@ -75,8 +75,9 @@ type localServer struct {
 	pid       int // the postmaster that confirmed
 	stopped   *ha.Stopped
 	downSince time.Duration
-	copied    uint64 // bytes of a copy under way
-	atEnd     int    // looks in a row that saw the end of local WAL
+	leaderEnd pgctl.LSN // of the upstream, as last heard
+	copied    uint64    // bytes of a copy under way
+	atEnd     int       // looks in a row that saw the end of local WAL
 	slots     []string
 	settled   control.ControlData
 	pending   []string

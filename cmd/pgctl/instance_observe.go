@@ -115,8 +115,9 @@ func (s *localServer) observeStandby(o *node.Observed, seen control.Observation)
 	o.History, _ = s.pg.History(seen.Timeline) // none for a first timeline
 	o.Parent = o.History.Parent()
 	if seen.Receiver != nil {
-		o.Receiver, o.LeaderEnd = seen.Receiver.Name, seen.Receiver.LatestEnd
+		o.Receiver, s.leaderEnd = seen.Receiver.Name, seen.Receiver.LatestEnd
 	}
+	o.LeaderEnd = s.leaderEnd
 	if seen.AtEnd && seen.Receiver == nil {
 		s.atEnd++
 	} else {

@@ -47,6 +47,12 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 		}
 	}
 	l := task.View.Leadership
+	if primary := task.View.Server; primary.Primary && s.lastCheckpoint() != primary.Timeline {
+		// Nobody can be rewound before the checkpoint shows the new timeline.
+		if err := s.pg.Checkpoint(ctx); err != nil {
+			return err
+		}
+	}
 	switch {
 	case task.View.Server.Primary && task.View.Server.Open && l.Leader == s.self.Life && l.Phase == pgctl.Steady:
 		return s.declare(ctx, task)
@@ -55,6 +61,12 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 		return s.advanceSlots(ctx, task)
 	}
 	return nil
+}
+
+func (s *localServer) lastCheckpoint() pgctl.Timeline {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled.Timeline
 }
 
 // audit reports guarded settings that somebody changed, after they were put right, and settings that

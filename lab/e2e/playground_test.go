@@ -56,7 +56,13 @@ func run(m *testing.M) (status int) {
 	}
 	if status != 0 {
 		logs, _ := p.command("dev", "logs").CombinedOutput()
-		fmt.Fprintf(os.Stderr, "what the daemons said:\n%s\n", lastLines(string(logs), 150))
+		var said strings.Builder
+		for line := range strings.Lines(string(logs)) {
+			if !strings.Contains(line, "raft: ") { // of a server that is dead on purpose
+				said.WriteString(line)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "what the daemons said:\n%s\n", lastLines(said.String(), 200))
 	}
 	if out, err := p.command("dev", "down", "--purge").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "the playground did not end: %v\n%s\n", err, out)
@@ -108,8 +114,15 @@ func try(input string, args ...string) (string, error) {
 // get reads a command's answer as JSON.
 func get[T any](t *testing.T, args ...string) (answer T) {
 	t.Helper()
-	out, _ := try("", append(args, "-o", "json")...) // status has exit statuses of its own
-	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+	var out string
+	var err error
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		out, _ = try("", append(args, "-o", "json")...) // status has exit statuses of its own
+		if err = json.Unmarshal([]byte(out), &answer); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
 		t.Fatalf("pgctl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return answer
@@ -127,7 +140,9 @@ func eventually(t *testing.T, story string, holds func() (ok bool, what string))
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s: %s", story, patience, what)
+			status, _ := try("", "status")
+			events, _ := try("", "events")
+			t.Fatalf("%s: not within %s: %s\n%s\n%s", story, patience, what, status, lastLines(events, 25))
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

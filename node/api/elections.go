@@ -74,7 +74,9 @@ func (j *judge) member(i *pgctl.Instance) {
 	if j.Blind {
 		return
 	}
-	p := Problem{Level: LevelDegraded, Instance: i.Name, Host: i.Host, EndedBy: j.places(i.Life)}
+	p := Problem{
+		Level: LevelDegraded, Instance: i.Name, Host: i.Host, EndedBy: []Place{{Instance: i.Name, Host: i.Host}},
+	}
 	live := j.live[i.Life]
 	text, bad := j.trouble(i)
 	switch {

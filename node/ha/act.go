@@ -217,7 +217,7 @@ func actFollowing(v InstanceView) []Step {
 func actUnknown(v InstanceView) []Step {
 	l, s := v.Leadership, v.Server
 	if s.State == Running && s.Primary && s.Open && l.Leader == v.Self.Life && s.Confirmed == nil &&
-		v.Local.Rule != nil && v.Local.Rule.Epoch == l.Epoch {
+		v.Local.Rule != nil && v.Local.Rule.Epoch == l.Epoch && v.Local.Rule.Version <= l.RuleInForce().Version {
 		rule, joint := l.RuleInForce(), Joint(Binding(&l), l.RuleInForce())
 		return []Step{{Do: Confirm, Epoch: l.Epoch, Rule: &rule, Joint: &joint, Why: "the store was restored"}}
 	}

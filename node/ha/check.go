@@ -92,7 +92,7 @@ func checkRules(v View, next pgctl.Leadership) string {
 	switch {
 	case old.Phase == pgctl.Promoting && next.Phase == pgctl.Steady, next.Phase == pgctl.Bootstrapping:
 		return "" // a new rule: of checkSteady, or of a cluster without data
-	case onlyLoses(old.Rule, next.Rule):
+	case onlyLoses(old.Rule, next.Rule) && (old.Joint == nil || next.Joint != nil):
 		return checkJoint(old, next)
 	}
 	leader := v.member(old.Leader)
@@ -117,9 +117,6 @@ func onlyLoses(old, next pgctl.Rule) bool {
 // checkJoint holds that while a change is under way every rule since the confirmed one stays guarded.
 func checkJoint(old, next pgctl.Leadership) string {
 	if next.Joint == nil {
-		if old.Joint != nil {
-			return "the joint rule was dropped without a confirmation"
-		}
 		return ""
 	}
 	for _, rule := range []pgctl.Rule{Binding(&old), old.Rule, *next.NextRule} {

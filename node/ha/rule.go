@@ -47,38 +47,37 @@ func Binding(l *pgctl.Leadership) pgctl.Rule {
 }
 
 // Target is the next single step from a rule towards the wanted standbys and acknowledgements: remove,
-// then lower; raise, then add; both at once where the rule between would be invalid; where strict forbids to remove, add first. It returns false
-// when nothing is left to do, or when strict forbids the only step.
+// then lower; raise, then add; both at once where the rule between would be invalid. Where strict
+// forbids to remove, it adds first. It returns false when nothing is left to do, or nothing is allowed.
 func Target(from pgctl.Rule, wanted []pgctl.Life, acks int, strict bool) (pgctl.Rule, bool) {
 	to := pgctl.Rule{Leader: from.Leader, Standbys: slices.Clone(from.Standbys), Acks: from.Acks}
 	gone, added := firstNotIn(from.Standbys, wanted), firstNotIn(wanted, from.Standbys)
+	least := 0
+	if strict {
+		least = min(from.Acks, acks)
+	}
 	switch {
-	case gone != "" && strict && added != "" && len(from.Standbys)-1 < min(from.Acks, acks):
-		to.Standbys = union(to.Standbys, []pgctl.Life{added}) // who may not leave yet is first replaced
-	case gone != "":
+	case gone != "" && len(to.Standbys) > least:
 		to.Standbys = slices.DeleteFunc(to.Standbys, func(l pgctl.Life) bool { return l == gone })
 		to.Acks = min(to.Acks, len(to.Standbys))
-	case to.Acks > len(to.Standbys) && !strict: // after a loss
-		to.Acks = len(to.Standbys)
-	case to.Acks > acks && to.Acks > 1:
+	case to.Acks > len(to.Standbys): // after a loss
+		if least > len(to.Standbys) {
+			to.Standbys = union(to.Standbys, wanted)
+		}
+		to.Acks = min(to.Acks, len(to.Standbys))
+	case gone == "" && to.Acks > acks && to.Acks > 1:
 		to.Acks--
-	case to.Acks < acks && to.Acks < len(to.Standbys):
+	case gone == "" && to.Acks < acks && to.Acks < len(to.Standbys):
 		to.Acks++
 	case added != "":
 		to.Standbys = union(to.Standbys, []pgctl.Life{added})
-		if to.Acks > len(to.Standbys) {
-			to.Standbys = union(to.Standbys, wanted)
-		}
 		if to.Acks < max(acks, 1) && to.Acks < len(to.Standbys) {
 			to.Acks++
 		}
-	case len(from.Lost) == 0:
+	case len(from.Lost) == 0 || gone != "":
 		return from, false
 	}
-	if to.Acks > len(to.Standbys) || strict && to.Acks < min(from.Acks, acks) {
-		return from, false
-	}
-	return to, true
+	return to, to.Acks >= least
 }
 
 // withLost moves lives that exist no more from the standbys to the lost ones; changed says whether

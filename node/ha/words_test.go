@@ -40,12 +40,16 @@ func declaredWords(d *ha.Declared) settings {
 
 func leadershipWords(l *pgctl.Leadership) settings {
 	return settings{
-		"epoch":   func(v string) { l.Epoch = pgctl.Epoch(number(v)) },
-		"steady":  func(v string) { l.SteadyEpoch = pgctl.Epoch(number(v)) },
-		"phase":   func(v string) { l.Phase = pgctl.Phase(v) },
-		"leader":  func(v string) { l.Leader = life(v) },
-		"of":      func(v string) { l.Rule.Leader = life(v) },
-		"rule":    func(v string) { v1 := l.Rule; l.Rule = rule(v); l.Rule.Leader, l.Rule.Lost, l.Rule.Version = v1.Leader, v1.Lost, v1.Version },
+		"epoch":  func(v string) { l.Epoch = pgctl.Epoch(number(v)) },
+		"steady": func(v string) { l.SteadyEpoch = pgctl.Epoch(number(v)) },
+		"phase":  func(v string) { l.Phase = pgctl.Phase(v) },
+		"leader": func(v string) { l.Leader = life(v) },
+		"of":     func(v string) { l.Rule.Leader = life(v) },
+		"rule": func(v string) {
+			v1 := l.Rule
+			l.Rule = rule(v)
+			l.Rule.Leader, l.Rule.Lost, l.Rule.Version = v1.Leader, v1.Lost, v1.Version
+		},
 		"lost":    func(v string) { l.Rule.Lost = lives(v) },
 		"version": func(v string) { l.Rule.Version = uint64(number(v)) },
 		"next":    func(v string) { r := rule(v); l.NextRule = &r },
@@ -106,7 +110,10 @@ func localWords(l *ha.Local) settings {
 		"pledge":    func(v string) { l.Pledge = pgctl.Epoch(number(v)) },
 		"mark":      func(v string) { l.Mark = pgctl.Timeline(number(v)) },
 		"rewinding": func(v string) { l.Rewinding = pgctl.Epoch(number(v)) },
-		"rule":      func(v string) { e, version := pair(v); l.Rule = &ha.RuleMark{Epoch: e, Version: uint64(number(version))} },
+		"rule": func(v string) {
+			e, version := pair(v)
+			l.Rule = &ha.RuleMark{Epoch: e, Version: uint64(number(version))}
+		},
 	}
 }
 
@@ -123,8 +130,8 @@ func serverWords(s *ha.Server) settings {
 		"directory": func(v string) { s.Directory = ha.Directory(v) }, "trouble": text(&s.Trouble), "busy": text(&s.Busy),
 		"state": func(v string) { s.State = ha.State(v) }, "crashed": boolean(&s.Crashed), "downfor": wait(&s.DownFor),
 		"signal": boolean(&s.Signal), "primary": boolean(&s.Primary), "open": boolean(&s.Open), "atend": boolean(&s.AtEnd),
-		"tl": func(v string) { s.Timeline = pgctl.Timeline(number(v)) },
-		"at": func(v string) { s.Position = position(v); s.Timeline, s.Replayed = s.Position.Timeline, s.Position.LSN },
+		"tl":       func(v string) { s.Timeline = pgctl.Timeline(number(v)) },
+		"at":       func(v string) { s.Position = position(v); s.Timeline, s.Replayed = s.Position.Timeline, s.Position.LSN },
 		"receiver": name(&s.Receiver), "upstream": name(&s.Upstream), "address": text(&s.Address), "waiting": wait(&s.Waiting),
 		"slots": func(v string) {
 			s.Slots = nil
@@ -148,8 +155,8 @@ func serverWords(s *ha.Server) settings {
 
 func sourceWords(s *ha.Source) settings {
 	return settings{
-		"epoch": func(v string) { s.Epoch = pgctl.Epoch(number(v)) },
-		"end":   func(v string) { s.Timeline, s.End = position(v).Timeline, position(v).LSN; s.Checkpoint = s.Timeline },
+		"epoch":      func(v string) { s.Epoch = pgctl.Epoch(number(v)) },
+		"end":        func(v string) { s.Timeline, s.End = position(v).Timeline, position(v).LSN; s.Checkpoint = s.Timeline },
 		"checkpoint": func(v string) { s.Checkpoint = pgctl.Timeline(number(v)) },
 		"history": func(v string) {
 			for part := range strings.SplitSeq(v, ",") {
@@ -159,11 +166,11 @@ func sourceWords(s *ha.Source) settings {
 	}
 }
 
-func boolean(to *bool) func(string)      { return func(v string) { *to = v != "" } }
-func count(to *int) func(string)         { return func(v string) { *to = int(number(v)) } }
-func text(to *string) func(string)       { return func(v string) { *to = strings.ReplaceAll(v, "_", " ") } }
+func boolean(to *bool) func(string)       { return func(v string) { *to = v != "" } }
+func count(to *int) func(string)          { return func(v string) { *to = int(number(v)) } }
+func text(to *string) func(string)        { return func(v string) { *to = strings.ReplaceAll(v, "_", " ") } }
 func wait(to *time.Duration) func(string) { return func(v string) { *to = duration(v) } }
-func lsn(to *pgctl.LSN) func(string)     { return func(v string) { *to = hexLSN(v) } }
+func lsn(to *pgctl.LSN) func(string)      { return func(v string) { *to = hexLSN(v) } }
 
 func life(letter string) pgctl.Life {
 	if letter == "" || letter == "none" {

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -123,6 +124,10 @@ func (c *cluster) node(n int) *node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	me, err := user.Current()
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	if _, err := i.WriteSecrets(c.secrets); err != nil {
 		c.t.Fatal(err)
 	}
@@ -138,7 +143,7 @@ func (c *cluster) node(n int) *node {
 	})
 	return &node{Instance: i, c: c, conf: config.Settings{
 		Major: c.version.Major, Instance: o.Name, Listen: "127.0.0.1", Port: o.Port, SocketDir: o.SocketDir,
-		TLS: i.TLS(), SyncNames: config.Nobody, Members: []string{"127.0.0.1"},
+		TLS: i.TLS(), SyncNames: config.Nobody, Members: []string{"127.0.0.1"}, DaemonUser: me.Username,
 		Parameters: map[string]string{"shared_buffers": "16MB", "max_connections": "30"},
 	}}
 }
