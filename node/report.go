@@ -40,6 +40,9 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		StoppedAt: seen.Stopped, Senders: seen.Senders, Promoted: seen.Promoted, Confirmed: seen.Confirmed,
 		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
 	}
+	if c, written := seen.Confirmed, seen.Local.Rule; c != nil && written != nil && (ha.RuleMark{Epoch: c.Epoch, Version: c.Version}).Older(*written) {
+		r.Confirmed = nil // other names are in force by now
+	}
 	if seen.Receiver != "" {
 		r.Upstream = seen.Receiver
 	}
@@ -82,6 +85,8 @@ func (a *agent) lifeLost(v ha.InstanceView, seen Observed) string {
 		return ha.Trouble(v.Leadership, a.self.Life)
 	case seen.Trouble != "":
 		return seen.Trouble
+	case ha.Unfinished(v.Leadership, seen.Local) != "":
+		return ha.Unfinished(v.Leadership, seen.Local)
 	}
 	if v.Source != nil && seen.AtEnd && seen.Upstream == "" && !seen.Primary && seen.State == ha.Running {
 		if fit, why := ha.Compare(seen.Server, *v.Source); fit == ha.Beyond {

@@ -108,6 +108,9 @@ func (s *localServer) start(ctx context.Context, task node.Task) error {
 	}
 	err := s.assume(ctx, func(p *posture) {
 		p.Names, p.Upstream, p.Open, p.ReplayNow, p.Started = config.Nobody, nil, false, task.Standby, true
+		if task.Upstream {
+			p.Upstream = s.upstreamOf(task)
+		}
 	})
 	if err != nil {
 		return err
@@ -243,13 +246,14 @@ func (s *localServer) detach(ctx context.Context) error {
 
 // follow streams from the leader under the epoch's name, and serves reads; the timeline is noted before.
 func (s *localServer) follow(ctx context.Context, task node.Task) error {
-	source := task.View.Source
-	err := s.noteLocal(func(l *ha.Local) { l.Mark = max(l.Mark, task.Timeline) })
+	err := s.noteLocal(func(l *ha.Local) {
+		l.Mark, l.Rewinding, l.Rewound = max(l.Mark, task.Timeline), 0, false
+	})
 	if err != nil {
 		return err
 	}
 	err = s.assume(ctx, func(p *posture) {
-		p.Upstream = &upstream{Host: source.Address, Port: source.Port, Name: s.self.Life.MemberName(task.Epoch)}
+		p.Upstream = s.upstreamOf(task)
 		p.ReplayNow, p.Promoted, p.Open = false, nil, true
 	})
 	if err != nil {
@@ -264,11 +268,16 @@ func (s *localServer) follow(ctx context.Context, task node.Task) error {
 	return nil
 }
 
+func (s *localServer) upstreamOf(task node.Task) *upstream {
+	source := task.View.Source
+	return &upstream{Host: source.Address, Port: source.Port, Name: s.self.Life.MemberName(task.Epoch)}
+}
+
 // rewind makes the log a point of the source's history. It is noted before, since an interrupted one
 // ruins the directory.
 func (s *localServer) rewind(ctx context.Context, task node.Task) error {
 	source := task.View.Source
-	if err := s.noteLocal(func(l *ha.Local) { l.Rewinding = task.Epoch }); err != nil {
+	if err := s.noteLocal(func(l *ha.Local) { l.Rewinding, l.Rewound = task.Epoch, false }); err != nil {
 		return err
 	}
 	if _, err := s.pg.Stop(ctx, ha.StopFailover); err != nil {
@@ -293,7 +302,7 @@ func (s *localServer) rewind(ctx context.Context, task node.Task) error {
 	if err != nil {
 		return err
 	}
-	return s.noteLocal(func(l *ha.Local) { l.Rewinding, l.Mark = 0, max(l.Mark, source.Timeline) })
+	return s.noteLocal(func(l *ha.Local) { l.Rewound, l.Mark = true, max(l.Mark, source.Timeline) })
 }
 
 // promote promotes, closed, to the ordered timeline; older sessions are gone before and after.

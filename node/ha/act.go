@@ -22,8 +22,8 @@ func Act(v InstanceView) []Step {
 		return nil
 	case s.Directory == NoDirectory:
 		return makeDirectory(v)
-	case v.Local.Pledge > l.Epoch:
-		return nil // the store's copy here is older than what was pledged
+	case v.Local.Pledge > l.Epoch || v.Local.Rule != nil && v.Local.Rule.Epoch > l.Epoch:
+		return nil // the store's copy here is older than what was pledged, or led
 	}
 	if v.Self.Restart > v.Local.Restarted && l.Phase == pgctl.Steady && s.State == Running && v.Local.Rewinding == 0 {
 		return []Step{{Do: Restart, Budget: StopPlanned, Why: "a restart was ordered"}}
@@ -127,6 +127,9 @@ func withoutUpstream(v InstanceView, pledge Step) []Step {
 // actPromoting promotes, closed, once nothing else can reach the own log any more.
 func actPromoting(v InstanceView) []Step {
 	l, s := v.Leadership, v.Server
+	if len(l.History) == 0 {
+		return nil // no number was given out
+	}
 	given := l.History[len(l.History)-1].Timeline
 	switch {
 	case s.State == Down:
@@ -157,10 +160,10 @@ func actLeading(v InstanceView) []Step {
 			return nil // a standby takes over sooner than this recovers
 		}
 		return []Step{{Do: Start, Why: "it leads; it opens when its members have its last record"}}
+	case l.Mode == pgctl.Lease && v.Lease <= 0 && s.Open: // also when it does not answer
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "its lease is over"}}
 	case s.State != Running || !s.Primary:
 		return nil
-	case l.Mode == pgctl.Lease && v.Lease <= 0 && s.Open:
-		return []Step{{Do: Stop, Budget: StopFailover, Why: "its lease is over"}}
 	case s.Open && s.Waiting > FenceAfter && v.StoreAge > FenceAfter:
 		return []Step{{Do: Close, Why: "nobody acknowledges its commits and no server of the store is heard"}}
 	}
@@ -186,10 +189,7 @@ func actFollowing(v InstanceView) []Step {
 	case s.Primary && s.State == Running:
 		return []Step{{Do: Stop, Budget: StopFailover, Why: "another instance leads"}}
 	case v.Local.Rewinding != 0:
-		if v.Source == nil || v.Source.Epoch != l.Epoch {
-			return nil
-		}
-		return []Step{{Do: Rewind, Epoch: l.Epoch, Why: "a rewind was interrupted"}}
+		return afterRewind(v)
 	case s.State == Down:
 		return []Step{{Do: Start, Standby: true, Why: "it is to follow"}}
 	case v.Source == nil || v.Source.Epoch != l.Epoch || v.Source.Life != l.Leader:
@@ -211,6 +211,33 @@ func actFollowing(v InstanceView) []Step {
 		return []Step{{Do: Rewind, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
 	}
 	return nil
+}
+
+// afterRewind finishes a rewind in the epoch in which it was begun. A rewound server becomes consistent
+// only with its source's log, so it streams before it can be asked anything, and is no recruit until
+// then. When the source was deposed meanwhile the directory is lost (see Unfinished).
+func afterRewind(v InstanceView) []Step {
+	l, s := v.Leadership, v.Server
+	if v.Source == nil || v.Source.Epoch != l.Epoch || v.Source.Life != l.Leader || v.Local.Rewinding != l.Epoch {
+		return nil
+	}
+	switch {
+	case !v.Local.Rewound:
+		return []Step{{Do: Rewind, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: "a rewind was interrupted"}}
+	case s.State == Down:
+		return []Step{{Do: Start, Standby: true, Upstream: true, Epoch: l.Epoch, Why: "it was rewound"}}
+	case s.State == Running:
+		return []Step{{Do: Follow, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: "it was rewound and is consistent"}}
+	}
+	return nil
+}
+
+// Unfinished says why a life is lost whose rewind did not end before its source was deposed, or "".
+func Unfinished(l pgctl.Leadership, local Local) string {
+	if local.Rewinding != 0 && local.Rewinding < l.Epoch && l.Phase == pgctl.Steady {
+		return "its rewind was not finished before the leader was replaced"
+	}
+	return ""
 }
 
 // actUnknown leaves a running server as it is: leaders serve on, and confirm their own rule.

@@ -2,6 +2,7 @@ package ha
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/pgctl/pgctl"
@@ -87,12 +88,11 @@ func loseLives(v View) (Decision, bool) {
 		next.Rule.Version = version
 	}
 	d := Decision{Next: &next}
-	for life := range gone {
+	for _, life := range slices.Sorted(maps.Keys(gone)) {
 		d.Replace = append(d.Replace, life)
 		d.Events = append(d.Events, event(v, pgctl.Warning, "life.lost", life,
 			"the data of %s is lost; it no longer counts as a witness of commits", v.nameOf(life)))
 	}
-	slices.Sort(d.Replace)
 	return d, true
 }
 

@@ -30,6 +30,7 @@ type Local struct {
 	Mark      pgctl.Timeline `json:"mark,omitempty"`      // the highest timeline that it was ordered to be on
 	Rule      *RuleMark      `json:"rule,omitempty"`      // the names last written, of a leader
 	Rewinding pgctl.Epoch    `json:"rewinding,omitempty"` // of the source of a rewind that has not finished
+	Rewound   bool           `json:"rewound,omitempty"`   // the rewind is done; to be consistent it still needs the source's log
 	Restarted uint64         `json:"restarted,omitempty"` // the last ordered restart that was carried out
 }
 
@@ -117,6 +118,7 @@ const (
 type Step struct {
 	Do       Action         `json:"do"`
 	Standby  bool           `json:"standby,omitempty"`
+	Upstream bool           `json:"upstream,omitempty"` // of Start: it streams from Source at once
 	Budget   time.Duration  `json:"budget,omitempty"`
 	Epoch    pgctl.Epoch    `json:"epoch,omitempty"`
 	Timeline pgctl.Timeline `json:"timeline,omitempty"`

@@ -108,9 +108,9 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 		if m == leader || m.Leaving {
 			continue
 		}
-		if s, ok := v.sender(leader, m.Life); ok && s.Flushed >= p.Record {
+		if s, ok := v.sender(leader, m.Life); ok && s.Flushed >= p.Record && !v.lost(m) {
 			proven = append(proven, m.Life)
-		} else if !m.dead() {
+		} else if copying := m.Report.State == Making && m.Report.SystemID == ""; !m.dead() && !copying {
 			waiting = fmt.Sprintf("%s has yet to follow %s: %s", m.Instance, leader.Instance, m.situation())
 		}
 	}

@@ -250,13 +250,13 @@ func wantedStandbys(v View, leader *Member) (wanted []pgctl.Life, waiting string
 			continue
 		}
 		if inForce.Names(m.Life) {
-			if !m.dead() && m.Stalled <= StallTimeout {
+			if !m.dead() && !v.lost(m) && m.Stalled <= StallTimeout {
 				wanted = append(wanted, m.Life)
 			}
 			continue
 		}
 		switch _, streaming := v.sender(leader, m.Life); {
-		case m.fresh() && streaming && m.Streaming >= joinAfter(m.Removals):
+		case m.fresh() && streaming && !v.lost(m) && m.Streaming >= joinAfter(m.Removals):
 			wanted = append(wanted, m.Life)
 		case waiting == "":
 			waiting = fmt.Sprintf("%s is not in the rule yet: %s", m.Instance, m.situation())

@@ -5,6 +5,7 @@
 package ha
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -158,6 +159,12 @@ func (m *Member) dead() bool {
 	}
 	return m.Age > StandbyTimeout || m.Report.LifeLost != "" || m.Report.State == Absent ||
 		m.Report.State == Down && m.Idle > StandbyTimeout
+}
+
+// lost says whether a member's life cannot go on, or was counted as lost already: even if it streams, no
+// rule may name it again.
+func (v *View) lost(m *Member) bool {
+	return m.Report.LifeLost != "" || m.Report.State == Absent || slices.Contains(Binding(&v.Leadership).Lost, m.Life)
 }
 
 // member finds a life among the assigned instances.

@@ -109,7 +109,7 @@ func localWords(l *ha.Local) settings {
 	return settings{
 		"pledge":    func(v string) { l.Pledge = pgctl.Epoch(number(v)) },
 		"mark":      func(v string) { l.Mark = pgctl.Timeline(number(v)) },
-		"rewinding": func(v string) { l.Rewinding = pgctl.Epoch(number(v)) },
+		"rewinding": func(v string) { l.Rewinding = pgctl.Epoch(number(v)) }, "rewound": boolean(&l.Rewound),
 		"rule": func(v string) {
 			e, version := pair(v)
 			l.Rule = &ha.RuleMark{Epoch: e, Version: uint64(number(version))}
