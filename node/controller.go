@@ -89,7 +89,9 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 	view := c.view(state, cluster, leadership, m)
 	decision := ha.Decide(view)
 	c.node.noteDecision(cluster.Name, view, decision)
-	c.node.answerRequest(cluster.Name, decision)
+	if decision.Next == nil {
+		c.node.answerRequest(cluster.Name, decision)
+	}
 	if err := ha.Check(view, decision); err != nil {
 		text, _ := json.Marshal(view) // for debug replay; views have no secrets
 		c.node.Log.Error("a decision was refused", "error", err, "view", string(text))
@@ -111,6 +113,7 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 			if err := c.node.Proposer.SetLeadership(ctx, old, *decision.Next, decision.Events); err != nil {
 				return err
 			}
+			c.node.answerRequest(cluster.Name, decision) // not earlier: what was not committed is not begun
 		}
 		return c.replace(ctx, cluster.Name, decision.Replace)
 	})

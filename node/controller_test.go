@@ -195,3 +195,28 @@ func TestARefusedProposalIsMadeAgain(t *testing.T) {
 		t.Fatalf("not decided again: %+v", l)
 	}
 }
+
+func TestARequestIsAnsweredWhenItIsCommitted(t *testing.T) {
+	i := install(t)
+	i.everybody()
+	r := &request{ask: ha.Request{To: "bbbbbbbb"}, answer: make(chan error, 1)}
+	i.node.requests["shop"] = r
+	i.group.refuse = true
+	i.round()
+	if len(r.answer) > 0 {
+		t.Fatal("answered although nothing was committed")
+	}
+	i.group.refuse = false
+	if l := i.round(); l.Planned == nil || l.Planned.To != "bbbbbbbb" {
+		t.Fatalf("the switchover did not begin: %+v", l)
+	}
+	if err := <-r.answer; err != nil {
+		t.Fatal(err)
+	}
+	r = &request{ask: ha.Request{To: "cccccccc"}, answer: make(chan error, 1)}
+	i.node.requests["shop"] = r
+	i.round()
+	if err := <-r.answer; pgctl.CodeOf(err) != pgctl.CodeConflict {
+		t.Fatalf("a second one is refused, not %v", err)
+	}
+}

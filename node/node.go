@@ -95,13 +95,13 @@ type Observed struct {
 	Parent     pgctl.Switch
 	LeaderEnd  pgctl.LSN
 	Senders    []ha.Sender
-	Promoted   *ha.Promotion
 	Stopped    *ha.Stopped
 	Failed     string
 	Detail     string
 	Progress   uint64
 	Version    string
 	Pending    []string
+	Applied    uint64
 	Checkpoint pgctl.Timeline
 }
 

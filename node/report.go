@@ -38,7 +38,8 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		Failed: seen.Failed, Primary: seen.Primary, Open: seen.Open, Epoch: l.Epoch, End: seen.End, Replayed: seen.Replayed,
 		Parent: seen.Parent, LeaderEnd: seen.LeaderEnd, Progress: seen.Progress, Version: seen.Version,
 		StoppedAt: seen.Stopped, Senders: seen.Senders, Promoted: seen.Promoted, Confirmed: seen.Confirmed,
-		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
+		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, Applied: seen.Applied,
+		Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
 	}
 	if c, written := seen.Confirmed, seen.Local.Rule; c != nil && written != nil && (ha.RuleMark{Epoch: c.Epoch, Version: c.Version}).Older(*written) {
 		r.Confirmed = nil // other names are in force by now
@@ -56,6 +57,8 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		if r.Detail == "" {
 			r.Detail = string(a.doing.task.Do) + ": " + a.doing.task.Why
 		}
+	case a.doing != nil && a.doing.task.Do == ha.Start && !a.doing.task.Standby:
+		r.State = ha.Starting // members could not connect before the step's end
 	case a.problem != "":
 		r.Detail = a.problem
 		if r.State == ha.Down && r.Failed == "" {

@@ -81,6 +81,7 @@ type localServer struct {
 	slots     []string
 	settled   control.ControlData
 	pending   []string
+	applied   uint64 // revision of the declaration that Tend has carried out
 	tended    tended
 }
 

@@ -26,6 +26,7 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.Local, o.Version, o.Pending, o.Slots = s.local, s.pg.Version.Version, s.pending, s.slots
+	o.Applied = s.applied
 	o.Open, o.Promoted, o.Stopped = s.posture.Open, s.posture.Promoted, s.stopped
 	if up := s.posture.Upstream; up != nil {
 		o.Upstream, o.Address = up.Name, up.Host

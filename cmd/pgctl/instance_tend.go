@@ -40,7 +40,13 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 		return s.complain("instance.configuration", err)
 	}
 	now := s.around.clock()
-	if now-s.tended.audited >= auditEvery {
+	s.mu.Lock()
+	news := s.applied != task.Cluster.Revision || len(s.pending) > 0
+	s.mu.Unlock()
+	if news || now-s.tended.audited >= auditEvery {
+		if read, err := s.pg.HasRead(ctx); err != nil || !read {
+			return err // the postmaster is about to
+		}
 		s.tended.audited = now
 		if err := s.audit(ctx); err != nil {
 			return err
@@ -53,14 +59,29 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 			return err
 		}
 	}
-	switch {
-	case task.View.Server.Primary && task.View.Server.Open && l.Leader == s.self.Life && l.Phase == pgctl.Steady:
-		return s.declare(ctx, task)
-	case !task.View.Server.Primary && now-s.tended.advanced >= advanceEvery:
-		s.tended.advanced = now
-		return s.advanceSlots(ctx, task)
+	if !task.View.Server.Primary {
+		s.took(task.Cluster.Revision)
+		if now-s.tended.advanced >= advanceEvery {
+			s.tended.advanced = now
+			return s.advanceSlots(ctx, task)
+		}
+		return nil
 	}
+	if !task.View.Server.Open || l.Leader != s.self.Life || l.Phase != pgctl.Steady {
+		return nil
+	}
+	if err := s.declare(ctx, task); err != nil {
+		return err
+	}
+	s.took(task.Cluster.Revision)
 	return nil
+}
+
+// took notes that everything a declaration asks of this server is done, or waits for a restart.
+func (s *localServer) took(revision uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied = revision
 }
 
 func (s *localServer) lastCheckpoint() pgctl.Timeline {

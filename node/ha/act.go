@@ -234,7 +234,7 @@ func afterRewind(v InstanceView) []Step {
 
 // Unfinished says why a life is lost whose rewind did not end before its source was deposed, or "".
 func Unfinished(l pgctl.Leadership, local Local) string {
-	if local.Rewinding != 0 && local.Rewinding < l.Epoch && l.Phase == pgctl.Steady {
+	if local.Rewinding != 0 && local.Rewinding < l.Epoch && (l.Phase == pgctl.Steady || l.Phase == pgctl.Promoting) {
 		return "its rewind was not finished before the leader was replaced"
 	}
 	return ""

@@ -86,7 +86,7 @@ func checkRules(v View, next pgctl.Leadership) string {
 		return "a change of rules without its joint rule"
 	}
 	inForce := old.RuleInForce()
-	if v.Declared.Strict && next.NextRule != nil && next.NextRule.Acks < min(inForce.Acks, v.Declared.Acks) {
+	if v.Declared.Strict && next.NextRule != nil && next.NextRule.Acks < min(old.Rule.Acks, inForce.Acks, v.Declared.Acks) {
 		return "a strict cluster waits for fewer than declared"
 	}
 	switch {

@@ -165,6 +165,9 @@ func confirmedByMembers(v View, leader *Member) bool {
 func highestEpoch(v View) pgctl.Epoch {
 	highest := pgctl.Epoch(0)
 	for _, m := range v.Members {
+		if !m.heard() {
+			continue // of another life, perhaps of a cluster that was deleted
+		}
 		highest = max(highest, m.Report.Epoch, m.Report.Promised)
 		if m.Report.Pledge != nil {
 			highest = max(highest, m.Report.Pledge.Epoch)

@@ -52,7 +52,7 @@ func holdDecision(t *rapid.T, v ha.View, d ha.Decision) {
 	if reflect.DeepEqual(old, next) {
 		t.Fatalf("a commit that changes nothing: %v", describe(v, d))
 	}
-	if v.Declared.Strict && old.Mode == pgctl.Quorum && next.RuleInForce().Acks < min(old.RuleInForce().Acks, v.Declared.Acks) {
+	if v.Declared.Strict && old.Mode == pgctl.Quorum && next.RuleInForce().Acks < min(old.Rule.Acks, old.RuleInForce().Acks, v.Declared.Acks) {
 		t.Fatalf("a strict cluster lowers Acks: %v", describe(v, d))
 	}
 	lossy := old.Planned != nil && old.Planned.Lossy

@@ -70,8 +70,8 @@ func promotionFailed(v View, leader *Member) string {
 	case leader.Report.Failed != "" || leader.Report.LifeLost != "":
 		return leader.Instance + ": " + leader.Report.Failed + leader.Report.LifeLost
 	}
-	if v.PhaseAge < PromotionStall {
-		return ""
+	if p := leader.Report.Promoted; v.PhaseAge < PromotionStall || p != nil && p.Epoch == v.Leadership.Epoch && !v.Declared.Strict {
+		return "" // once it is promoted, it goes on without those who stand still: another leader would not move them
 	}
 	for i := range v.Members {
 		if m := &v.Members[i]; m.fresh() && m.Idle < PromotionStall {
@@ -80,6 +80,10 @@ func promotionFailed(v View, leader *Member) string {
 	}
 	return fmt.Sprintf("nobody has made progress for %s", PromotionStall)
 }
+
+// still says whether a member has made no progress towards following for so long that it is not waited
+// for: alive, but cut off from the new leader, say.
+func still(v View, m *Member) bool { return v.PhaseAge >= PromotionStall && m.Idle >= PromotionStall }
 
 // startOver begins the next epoch after a promotion that did not become steady. Nothing on its
 // timeline was acknowledged.
@@ -98,7 +102,8 @@ func startOver(v View, leader *Member, why string) Decision {
 }
 
 // settle makes the promoted leader steady. Acks stays as declared: it is not lowered because others
-// are slower, only because they are unheard or must be copied, and never when the cluster is strict.
+// are slower, only because they are unheard, stand still or must be copied, and never when the cluster
+// is strict.
 func settle(v View, leader *Member, p *Promotion) Decision {
 	l := v.Leadership
 	var proven []pgctl.Life
@@ -110,7 +115,7 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 		}
 		if s, ok := v.sender(leader, m.Life); ok && s.Flushed >= p.Record && !v.lost(m) {
 			proven = append(proven, m.Life)
-		} else if copying := m.Report.State == Making && m.Report.SystemID == ""; !m.dead() && !copying {
+		} else if copying := m.Report.State == Making && m.Report.SystemID == ""; !m.dead() && !copying && !still(v, m) {
 			waiting = fmt.Sprintf("%s has yet to follow %s: %s", m.Instance, leader.Instance, m.situation())
 		}
 	}

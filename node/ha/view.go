@@ -98,6 +98,7 @@ type Report struct {
 	Waiting   time.Duration `json:"waiting,omitempty"`        // of a leader: age of the oldest commit that waits
 	Pending   []string      `json:"pendingRestart,omitempty"` // settings that wait for a restart
 	Restarted uint64        `json:"restarted,omitempty"`      // the last ordered restart that was carried out
+	Applied   uint64        `json:"applied,omitempty"`        // revision of the declaration that its server has taken over
 }
 
 // Pledge says that nothing will be acknowledged to a leader of an older epoch.

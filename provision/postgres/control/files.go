@@ -34,7 +34,7 @@ func (i *Instance) WriteFiles(ctx context.Context, f config.Files) (bool, error)
 	if err != nil || i.has(f) {
 		return stripped, err
 	}
-	if err := i.checkConf(ctx, f.Conf); err != nil {
+	if err := i.checkOnce(ctx, f.Conf); err != nil {
 		return stripped, err
 	}
 	if err := i.writeHBA(ctx, f); err != nil {
@@ -60,6 +60,24 @@ func (i *Instance) has(f config.Files) bool {
 		}
 	}
 	return true
+}
+
+// ours are settings whose values only this product makes. A file that differs from one that was
+// checked in these alone is not checked again: a failover changes them several times, and every start
+// of the server program would cost it tens of milliseconds.
+var ours = regexp.MustCompile(`(?m)^(synchronous_standby_names|primary_conninfo|primary_slot_name|restore_command|` +
+	`max_standby_\w+_delay|pgctl\.config) .*\n`)
+
+func (i *Instance) checkOnce(ctx context.Context, conf string) error {
+	rest := ours.ReplaceAllString(conf, "")
+	if checked := i.checked.Load(); checked != nil && *checked == rest {
+		return nil
+	}
+	err := i.checkConf(ctx, conf)
+	if err == nil {
+		i.checked.Store(&rest)
+	}
+	return err
 }
 
 // checkConf lets the server program read a postgresql.conf, in a folder without any other.
@@ -183,6 +201,19 @@ func (i *Instance) CheckParameters(ctx context.Context, params map[string]string
 
 // Reload tells the postmaster to read its files again.
 func (i *Instance) Reload(_ context.Context) error { return i.signal(hangup) }
+
+// HasRead says whether the server has read its settings since they were put in place.
+func (i *Instance) HasRead(ctx context.Context) (bool, error) {
+	info, err := os.Stat(i.file(confName))
+	if err != nil {
+		return false, err
+	}
+	var read bool
+	err = i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, `select pg_conf_load_time() >= $1`, info.ModTime()).Scan(&read)
+	})
+	return read, err
+}
 
 // PendingRestart are the settings whose new values wait for a restart.
 func (i *Instance) PendingRestart(ctx context.Context) ([]string, error) {

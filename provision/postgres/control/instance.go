@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
@@ -57,6 +58,8 @@ type Instance struct {
 
 	turn chan struct{} // holds one token: the right to use conn
 	conn *pgx.Conn     // the agent's own session, kept open between observations
+
+	checked atomic.Pointer[string] // the configuration that the server program accepted last, without ours
 
 	disk    chan error // the outstanding write of HealthProbe, if any; guarded by probing
 	probing sync.Mutex
