@@ -194,6 +194,13 @@ func (s *localServer) render() (config.Files, error) {
 		SyncNames: s.posture.Names, Open: s.posture.Open, ReplayNow: s.posture.ReplayNow,
 		Members: s.members, HBA: spec.HBA, AllowedSources: spec.AllowedSources, DaemonUser: s.around.daemonUser,
 	}
+	if exists(filepath.Join(s.pg.PGData(), "standby.signal")) {
+		data, err := s.pg.ControlData(context.Background())
+		if err != nil {
+			return config.Files{}, err
+		}
+		settings.AtLeast = data.Leader // with less it would stop replaying
+	}
 	if up := s.posture.Upstream; up != nil {
 		settings.PrimaryConninfo = config.Conninfo(s.pg.Upstream(up.Host, up.Port, up.Name))
 		settings.PrimarySlot = s.self.Life.Slot()

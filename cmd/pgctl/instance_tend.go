@@ -43,12 +43,17 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 	s.mu.Lock()
 	news := s.applied != task.Cluster.Revision || len(s.pending) > 0
 	s.mu.Unlock()
+	read := true
 	if news || now-s.tended.audited >= auditEvery {
-		if read, err := s.pg.HasRead(ctx); err != nil || !read {
-			return err // the postmaster is about to
-		}
 		s.tended.audited = now
-		if err := s.audit(ctx); err != nil {
+		var err error
+		if read, err = s.pg.HasRead(ctx); err == nil {
+			err = s.audit(ctx)
+		}
+		if err == nil && !read { // it is about to, or was never told
+			err = s.pg.Reload(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -60,7 +65,7 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 		}
 	}
 	if !task.View.Server.Primary {
-		s.took(task.Cluster.Revision)
+		s.took(task, read)
 		if now-s.tended.advanced >= advanceEvery {
 			s.tended.advanced = now
 			return s.advanceSlots(ctx, task)
@@ -73,15 +78,17 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 	if err := s.declare(ctx, task); err != nil {
 		return err
 	}
-	s.took(task.Cluster.Revision)
+	s.took(task, read)
 	return nil
 }
 
 // took notes that everything a declaration asks of this server is done, or waits for a restart.
-func (s *localServer) took(revision uint64) {
+func (s *localServer) took(task node.Task, read bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.applied = revision
+	if read && s.posture.Started {
+		s.applied = task.Cluster.Revision
+	}
 }
 
 func (s *localServer) lastCheckpoint() pgctl.Timeline {

@@ -71,9 +71,17 @@ func (s Settings) parameters() (map[string]string, error) {
 		}
 		values[name] = value
 	}
+	for name, least := range s.AtLeast {
+		if n, err := strconv.Atoi(strings.TrimSpace(or(values[name], strconv.Itoa(serverDefaults[name])))); err == nil && n < least {
+			values[name] = strconv.Itoa(least)
+		}
+	}
 	maps.Copy(values, s.ours())
 	return values, nil
 }
+
+// serverDefaults are those of NotLower which defaults does not set; without one it is 0.
+var serverDefaults = map[string]int{"max_worker_processes": 8, "max_locks_per_transaction": 64}
 
 func (s Settings) ours() map[string]string {
 	ours := map[string]string{

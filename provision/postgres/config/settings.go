@@ -33,6 +33,7 @@ type Settings struct {
 	TLS       TLS
 
 	Parameters map[string]string // of the user; guarded names are refused
+	AtLeast    map[string]int    // of a standby: what its leader has of NotLower; lower values are raised to it
 
 	SyncNames       string // synchronous_standby_names: SyncNames(…), Nobody, or "" for waiting for nobody
 	PrimaryConninfo string // "" for an instance that follows nobody

@@ -31,7 +31,7 @@ var controlStates = []string{
 
 // ParseControlData reads the contents of pg_control as a 64-bit server of this machine wrote them.
 func ParseControlData(data []byte) (ControlData, error) {
-	const end = 148
+	const end = 200
 	if len(data) < end {
 		return ControlData{}, fmt.Errorf("pg_control has %d bytes only", len(data))
 	}
@@ -48,6 +48,10 @@ func ParseControlData(data []byte) (ControlData, error) {
 		SystemID: fmt.Sprint(binary.NativeEndian.Uint64(data)), State: controlStates[state],
 		Timeline: pgctl.Timeline(number(48)), Checkpoint: lsn(32), Redo: lsn(40),
 		MinRecovery: pgctl.Position{LSN: lsn(136), Timeline: pgctl.Timeline(number(144))},
+		Leader: map[string]int{
+			"max_connections": int(number(180)), "max_worker_processes": int(number(184)), "max_wal_senders": int(number(188)),
+			"max_prepared_transactions": int(number(192)), "max_locks_per_transaction": int(number(196)),
+		},
 	}, nil
 }
 

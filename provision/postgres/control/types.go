@@ -93,4 +93,6 @@ type ControlData struct {
 	Checkpoint  pgctl.LSN
 	Redo        pgctl.LSN
 	MinRecovery pgctl.Position // end of the recovery that is needed at least; zero when none is
+	// Leader is what the leader had of config.NotLower when it wrote what this standby replayed last.
+	Leader map[string]int
 }
