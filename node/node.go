@@ -101,6 +101,7 @@ type Observed struct {
 	Progress   uint64
 	Version    string
 	Pending    []string
+	InPlace    bool
 	Applied    uint64
 	Checkpoint pgctl.Timeline
 }

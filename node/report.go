@@ -38,7 +38,7 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 		Failed: seen.Failed, Primary: seen.Primary, Open: seen.Open, Epoch: l.Epoch, End: seen.End, Replayed: seen.Replayed,
 		Parent: seen.Parent, LeaderEnd: seen.LeaderEnd, Progress: seen.Progress, Version: seen.Version,
 		StoppedAt: seen.Stopped, Senders: seen.Senders, Promoted: seen.Promoted, Confirmed: seen.Confirmed,
-		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, Applied: seen.Applied,
+		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, InPlace: seen.InPlace, Applied: seen.Applied,
 		Restarted: seen.Local.Restarted, LifeLost: a.lifeLost(v, seen),
 	}
 	if c, written := seen.Confirmed, seen.Local.Rule; c != nil && written != nil && (ha.RuleMark{Epoch: c.Epoch, Version: c.Version}).Older(*written) {

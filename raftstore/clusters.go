@@ -143,7 +143,7 @@ func (c UndeleteCluster) apply(t *tx) error {
 }
 
 // PurgeCluster removes a deleted cluster for good: declaration, leadership, assignments and secrets.
-// Its port is free afterwards; its events stay.
+// Its port is free afterwards; its events stay, and a note that hosts may remove its data.
 type PurgeCluster struct {
 	Name string `json:"name"`
 }
@@ -163,6 +163,9 @@ func (c PurgeCluster) apply(t *tx) error {
 	t.touchCluster(c.Name)
 	t.drop(clustersTable, old)
 	if l := find[pgctl.Leadership](t, leadershipsTable, c.Name); l != nil {
+		if l.SystemID != "" {
+			t.put(purgedTable, &Purged{SystemID: l.SystemID, Cluster: c.Name, At: t.at})
+		}
 		t.drop(leadershipsTable, l)
 	}
 	for i := range rows[pgctl.Instance](t.txn, instancesTable, "id_prefix", c.Name+"\x00") {

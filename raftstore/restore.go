@@ -173,6 +173,9 @@ func (t *tx) restoreRow(c change, saved uint64) {
 	switch row := c.after.(type) {
 	case *pgctl.Cluster:
 		row.Revision = t.index
+		if row.Deleted != nil { // it may have been taken back since: there is to be time to notice
+			row.Deleted.At = t.at
+		}
 	case *pgctl.Leadership:
 		row.Revision, row.Phase = t.index, pgctl.Unknown
 	case *pgctl.Instance:

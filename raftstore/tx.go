@@ -61,7 +61,7 @@ func (k keyIndexer[T]) PrefixFromArgs(args ...any) ([]byte, error) {
 // tables in the order of a snapshot. The position is a table's tag in snapshots and streams.
 var tables = []*table{
 	settingsTable, hostsTable, clustersTable, leadershipsTable, instancesTable, secretsTable, eventsTable,
-	touchesTable, restoresTable,
+	touchesTable, restoresTable, purgedTable,
 }
 
 func newDB() *memdb.MemDB {

@@ -202,7 +202,11 @@ func (d *daemon) serve(ctx context.Context) error {
 		return err
 	}
 	if d.config.Listen.Discovery != "" {
-		plain := &http.Server{Handler: server.Public(d.apiOptions()), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+		plain := &http.Server{
+			Handler: server.Public(d.apiOptions()), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+			WriteTimeout: 100 * time.Second, IdleTimeout: time.Minute, // a request may wait for 60 s
+			ErrorLog: secure.ErrorLog, BaseContext: secure.BaseContext,
+		}
 		if err := listenHTTP(ctx, &running, plain, d.config.Listen.Discovery, cancel); err != nil {
 			cancel(err)
 			return err
@@ -210,6 +214,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	running.Go(func() { d.catchUp(ctx) })
 	running.Go(func() { d.register(ctx) })
+	running.Go(func() { d.removePurged(ctx) })
 	running.Go(func() { d.node.Run(ctx, d.beats) })
 	d.log.Info("ready", "version", version(), "api", d.config.Listen.API, "server", d.config.Cluster.Server)
 	select {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/pgctl/pgctl/node/api"
 	"github.com/pgctl/pgctl/node/api/server"
 	"github.com/pgctl/pgctl/node/ha"
+	"github.com/pgctl/pgctl/provision/pki"
 	"github.com/pgctl/pgctl/raftstore"
 )
 
@@ -23,9 +25,23 @@ import (
 func (d *daemon) apiOptions() server.Options {
 	a := apiDaemon{d}
 	return server.Options{
-		Host: d.config.Name, Version: version(), Log: d.log,
+		Host: d.config.Name, Version: version(), Log: d.log, Allows: allows,
 		State: a, Waiter: a, Clusters: a, Settings: a, Manifests: a, Operator: a, Passwords: a, Live: apiLive{d}, Servers: a, Snapshots: a,
 	}
+}
+
+// allows says what the bearers of certificates may do: clients read, hosts change things, operators do
+// everything.
+func allows(c *x509.Certificate, access server.Access) bool {
+	switch role := pki.RoleOf(c); {
+	case role == pki.Operator:
+		return true
+	case role.Host():
+		return access <= server.AccessChange
+	case role == pki.Client:
+		return access <= server.AccessRead
+	}
+	return false
 }
 
 // apiDaemon is the daemon as the API sees it.
@@ -33,6 +49,12 @@ type apiDaemon struct{ *daemon }
 
 // Index is the newest one here, and how long ago it was known to be.
 func (a apiDaemon) Index() (uint64, time.Duration) { return a.store.State().Index(), a.store.Age() }
+
+// Changed is when what discovery says of a cluster may have changed last.
+func (a apiDaemon) Changed(cluster string) uint64 {
+	state := a.store.State()
+	return max(state.Changed(raftstore.ClusterTopic(cluster)), state.Changed(raftstore.HostsTopic))
+}
 
 // State is a picture of now, or, consistent, of everything that was committed before the call.
 func (a apiDaemon) State(ctx context.Context, consistent bool) (server.State, error) {
@@ -90,7 +112,8 @@ func (a apiDaemon) Undelete(ctx context.Context, name string) (uint64, error) {
 
 // PutSetting changes the operator configuration.
 func (a apiDaemon) PutSetting(ctx context.Context, key string, value json.RawMessage, revision *uint64) (uint64, error) {
-	return a.commit(ctx, raftstore.PutSetting{Key: key, Value: string(value), Expect: revision})
+	result, err := a.store.Apply(ctx, raftstore.PutSetting{Key: key, Value: string(value), Expect: revision})
+	return result.Index, err
 }
 
 // Switchover hands the leadership over; the Raft leader takes the order.
@@ -299,6 +322,7 @@ func liveOf(heard node.Heard, leaderEnd pgctl.LSN) api.Live {
 	live := api.Live{
 		Instance: r.Instance, Host: heard.Host, Life: r.Life, Open: r.Open, Timeline: r.End.Timeline, LSN: r.End.LSN,
 		Streaming: r.Upstream != "", Problem: firstText(r.LifeLost, r.Failed), AgeMs: heard.Age.Milliseconds(),
+		Pending: r.Pending, Restarted: r.Restarted, Applied: r.Applied,
 	}
 	switch r.State {
 	case ha.Running:
@@ -337,7 +361,7 @@ func joinErrors(code pgctl.Code, problems []error) error {
 	for i, p := range problems {
 		texts[i] = p.Error()
 	}
-	e := pgctl.Errorf(code, "%s", strings.Join(texts, "; "))
+	e := pgctl.Errorf(code, "%s", strings.Join(texts, "\n"))
 	if first, ok := errors.AsType[*pgctl.Error](problems[0]); ok && len(problems) == 1 {
 		return first
 	}

@@ -131,10 +131,10 @@ func (d *daemon) serveParameters(ctx context.Context, _ string, body json.RawMes
 const judgeTimeout = 10 * time.Second
 
 // Parse reads one or more documents.
-func (a apiDaemon) Parse(body []byte) ([]server.Document, error) {
+func (a apiDaemon) Parse(name string, body []byte) ([]server.Document, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), judgeTimeout)
 	defer cancel()
-	documents, err := declared.Parse("manifest", body, declared.Options{
+	documents, err := declared.Parse(name, body, declared.Options{
 		CheckParameters: func(version int, params map[string]string) []pgctl.Error {
 			j, err := a.judge(ctx, parameters{version, params})
 			if err != nil {
@@ -183,11 +183,19 @@ func (a apiDaemon) Plan(ctx context.Context, state server.State, current, wanted
 		return server.Plan{}, err
 	}
 	var plan server.Plan
+	var refused []error
 	for _, change := range declared.Diff(current, wanted, func(_ int, name string) bool { return j.Restart[name] }) {
 		if change.Effect == declared.EffectRefused {
-			return plan, pgctl.Errorf(pgctl.CodeInvalid, "cannot be changed from %q to %q: %s", change.Old, change.New, change.Why).At(change.Path)
+			refused = append(refused, pgctl.Errorf(pgctl.CodeRefused, "cannot be changed from %q to %q: %s",
+				change.Old, change.New, change.Why).At(change.Path))
+			continue
 		}
-		plan.Changes = append(plan.Changes, api.Change{Path: change.Path, From: change.Old, To: change.New, Effect: effectOf(change.Effect)})
+		plan.Changes = append(plan.Changes, api.Change{
+			Path: change.Path, From: change.Old, To: change.New, Effect: api.Effect(change.Effect), Why: change.Why,
+		})
+	}
+	if len(refused) > 0 {
+		return server.Plan{}, joinErrors(pgctl.CodeRefused, refused)
 	}
 	if current == nil || wanted.Spec.Instances > current.Spec.Instances {
 		plan.Warnings = a.unplaceable(state, wanted)
@@ -212,18 +220,4 @@ func (a apiDaemon) unplaceable(state server.State, wanted *pgctl.Cluster) []stri
 		return []string{err.Error()}
 	}
 	return nil
-}
-
-func effectOf(e declared.Effect) api.Effect {
-	switch e {
-	case declared.EffectRestart:
-		return api.EffectRestart
-	case declared.EffectRemoveInstance:
-		return api.EffectRemove
-	case declared.EffectStop, declared.EffectDelete:
-		return api.EffectStop
-	case declared.EffectNone:
-		return api.EffectNone
-	}
-	return api.EffectReload
 }

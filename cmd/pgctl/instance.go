@@ -79,6 +79,8 @@ type localServer struct {
 	copied    uint64    // bytes of a copy under way
 	atEnd     int       // looks in a row that saw the end of local WAL
 	slots     []string
+	inPlace   bool     // what is pending only a restart in place brings about
+	repaired  []string // what was put right in the files since the last upkeep
 	settled   control.ControlData
 	pending   []string
 	applied   uint64 // revision of the declaration that Tend has carried out
@@ -101,6 +103,11 @@ func newLocalServer(around surroundings, i pgctl.Instance, cluster pgctl.Cluster
 		return nil, err
 	}
 	s := &localServer{around: around, self: i, pg: pg, log: log, cluster: cluster, posture: posture{Names: config.Nobody}}
+	pg.Repaired = func(what string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.repaired = append(s.repaired, what)
+	}
 	if err := s.load("state.json", &s.local); err != nil {
 		return nil, err
 	}
@@ -194,7 +201,7 @@ func (s *localServer) render() (config.Files, error) {
 		SyncNames: s.posture.Names, Open: s.posture.Open, ReplayNow: s.posture.ReplayNow,
 		Members: s.members, HBA: spec.HBA, AllowedSources: spec.AllowedSources, DaemonUser: s.around.daemonUser,
 	}
-	if exists(filepath.Join(s.pg.PGData(), "standby.signal")) {
+	if _, err := os.Stat(filepath.Join(s.pg.PGData(), "standby.signal")); err == nil {
 		data, err := s.pg.ControlData(context.Background())
 		if err != nil {
 			return config.Files{}, err

@@ -25,7 +25,7 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o.Local, o.Version, o.Pending, o.Slots = s.local, s.pg.Version.Version, s.pending, s.slots
+	o.Local, o.Version, o.Pending, o.InPlace, o.Slots = s.local, s.pg.Version.Version, s.pending, s.inPlace, s.slots
 	o.Applied = s.applied
 	o.Open, o.Promoted, o.Stopped = s.posture.Open, s.posture.Promoted, s.stopped
 	if up := s.posture.Upstream; up != nil {
@@ -40,8 +40,8 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 		s.atEnd = 0
 		s.readControl(ctx, &o)
 		o.Timeline = s.settled.Timeline
-		o.Progress = s.copied + uint64(seen.Replay)
-		o.Open = false
+		o.Progress = s.copied + s.pg.Processes.Progress(s.pg.PGData())
+		o.Open = o.Open && o.State != ha.Down
 		return o
 	case seen.InRecovery:
 		s.observeStandby(&o, seen)

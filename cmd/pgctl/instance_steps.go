@@ -106,6 +106,9 @@ func (s *localServer) start(ctx context.Context, task node.Task) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
+	if err := s.pg.SetStandby(task.Standby); err != nil { // before: the configuration of a standby differs
+		return err
+	}
 	err := s.assume(ctx, func(p *posture) {
 		p.Names, p.Upstream, p.Open, p.ReplayNow, p.Started = config.Nobody, nil, false, task.Standby, true
 		if task.Upstream {
@@ -113,9 +116,6 @@ func (s *localServer) start(ctx context.Context, task node.Task) error {
 		}
 	})
 	if err != nil {
-		return err
-	}
-	if err := s.pg.SetStandby(task.Standby); err != nil {
 		return err
 	}
 	if err := s.pg.Start(ctx); err != nil || task.Standby {
@@ -165,7 +165,7 @@ func (s *localServer) stop(ctx context.Context, task node.Task) error {
 	}
 	cancel()
 	s.mu.Lock()
-	s.posture.Started = false
+	s.posture.Started, s.pending, s.applied = false, nil, 0
 	left := s.posture
 	s.mu.Unlock()
 	if err := s.save("posture.json", left); err != nil {
@@ -189,6 +189,9 @@ func (s *localServer) stop(ctx context.Context, task node.Task) error {
 // restart notes that it was carried out first: a server that does not come back must not be stopped
 // again and again. What follows is the start of any stopped instance.
 func (s *localServer) restart(ctx context.Context, task node.Task) error {
+	s.mu.Lock()
+	s.pending, s.applied = nil, 0 // or it would seem to need another one before it is asked again
+	s.mu.Unlock()
 	if err := s.noteLocal(func(l *ha.Local) { l.Restarted = task.View.Self.Restart }); err != nil {
 		return err
 	}
@@ -197,6 +200,9 @@ func (s *localServer) restart(ctx context.Context, task node.Task) error {
 
 // shut lets nobody in but the agent and members, and ends the sessions of everybody else.
 func (s *localServer) shut(ctx context.Context) error {
+	s.mu.Lock()
+	s.confirmed = nil // to open again it has to prove its rule again
+	s.mu.Unlock()
 	if err := s.assume(ctx, func(p *posture) { p.Open = false }); err != nil {
 		return err
 	}

@@ -26,11 +26,15 @@ type tended struct {
 	advanced  time.Duration
 	reported  string
 	deviation string
+	repaired  string
+
+	repairedAt time.Duration
 }
 
 const (
 	auditEvery   = 5 * time.Second
 	advanceEvery = 10 * time.Second
+	repairQuiet  = 30 * time.Second // the same repair is reported again
 )
 
 // Tend does what is not about leadership: configuration, certificates, slots, roles and databases.
@@ -40,6 +44,7 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 		return s.complain("instance.configuration", err)
 	}
 	now := s.around.clock()
+	s.noteRepairs()
 	s.mu.Lock()
 	news := s.applied != task.Cluster.Revision || len(s.pending) > 0
 	s.mu.Unlock()
@@ -82,6 +87,20 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 	return nil
 }
 
+// noteRepairs reports what was put right in the files, once until it is something else.
+func (s *localServer) noteRepairs() {
+	s.mu.Lock()
+	repaired := s.repaired
+	s.repaired = nil
+	s.mu.Unlock()
+	for _, what := range repaired {
+		if now := s.around.clock(); what != s.tended.repaired || now-s.tended.repairedAt > repairQuiet {
+			s.tended.repaired, s.tended.repairedAt = what, now
+			s.note(pgctl.Warning, "settings.guarded", "%s", what)
+		}
+	}
+}
+
 // took notes that everything a declaration asks of this server is done, or waits for a restart.
 func (s *localServer) took(task node.Task, read bool) {
 	s.mu.Lock()
@@ -108,8 +127,14 @@ func (s *localServer) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	lower := false
+	if len(pending) > 0 {
+		if lower, err = s.pg.PendingLower(ctx); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
-	s.pending = pending
+	s.pending, s.inPlace = pending, lower
 	s.mu.Unlock()
 	if text := strings.Join(deviations, "; "); text != "" && text != s.tended.deviation {
 		s.note(pgctl.Warning, "settings.guarded", "settings that belong to pgctl were changed and are put right: %s", text)

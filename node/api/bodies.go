@@ -79,18 +79,24 @@ type Change struct {
 	From   string `json:"from,omitempty"`
 	To     string `json:"to,omitempty"`
 	Effect Effect `json:"effect"`
+	Why    string `json:"why,omitempty"` // what may surprise
 }
 
 // Effect is what a change does to those who are connected.
 type Effect string
 
-// The effects, from harmless to worst.
+// The effects.
 const (
-	EffectNone    Effect = "none"
-	EffectReload  Effect = "reload"
-	EffectRestart Effect = "restart" // instance by instance, then a switchover
-	EffectRemove  Effect = "remove"  // an instance goes away
-	EffectStop    Effect = "stop"    // the cluster stops
+	EffectNone       Effect = "none" // recorded; nothing runs
+	EffectCreate     Effect = "create"
+	EffectReload     Effect = "reload"      // servers read their files again; sessions go on
+	EffectSQL        Effect = "sql"         // roles and databases are created or altered
+	EffectCommitRule Effect = "commit rule" // commits wait for others than before
+	EffectAdd        Effect = "add instance"
+	EffectStart      Effect = "start"           // of a cluster that had 0 instances
+	EffectRestart    Effect = "restart"         // standbys one by one, then a switchover
+	EffectRemove     Effect = "remove instance" // if it leads, a switchover first
+	EffectStop       Effect = "stop"            // the cluster stops
 )
 
 // Disruptive says whether somebody who is connected notices: then people are asked first.
@@ -180,12 +186,15 @@ type Live struct {
 	State     RunState       `json:"state"`
 	Open      bool           `json:"open"` // lets clients in
 	Timeline  pgctl.Timeline `json:"timeline"`
-	LSN       pgctl.LSN      `json:"lsn"`                // flushed: written by a primary, received by a standby
-	LagBytes  *int64         `json:"lagBytes,omitempty"` // behind the leader; missing when unknown
-	Streaming bool           `json:"streaming"`          // a standby receives from the leader
-	Doing     string         `json:"doing,omitempty"`    // slow work under way, with its progress
-	Problem   string         `json:"problem,omitempty"`  // what the agent cannot put right by itself
-	AgeMs     int64          `json:"ageMs"`              // since the heartbeat
+	LSN       pgctl.LSN      `json:"lsn"`                 // flushed: written by a primary, received by a standby
+	LagBytes  *int64         `json:"lagBytes,omitempty"`  // behind the leader; missing when unknown
+	Streaming bool           `json:"streaming"`           // a standby receives from the leader
+	Doing     string         `json:"doing,omitempty"`     // slow work under way, with its progress
+	Problem   string         `json:"problem,omitempty"`   // what the agent cannot put right by itself
+	Pending   []string       `json:"pending,omitempty"`   // settings that wait for a restart
+	Restarted uint64         `json:"restarted,omitempty"` // the last ordered restart that was carried out
+	Applied   uint64         `json:"applied,omitempty"`   // revision of the declaration that it has taken over
+	AgeMs     int64          `json:"ageMs"`               // since the heartbeat
 }
 
 // Role is what a Postgres server is at present.

@@ -33,7 +33,8 @@ type ClusterStatus struct {
 	Leader   string      `json:"leader,omitempty"`
 	Epoch    pgctl.Epoch `json:"epoch,omitempty"`
 	Phase    pgctl.Phase `json:"phase,omitempty"`
-	Problems []Problem   `json:"problems"` // worst first
+	Problems []Problem   `json:"problems"`        // worst first
+	Blind    bool        `json:"blind,omitempty"` // the daemon hears no heartbeats: only the replicated state was judged
 }
 
 // Problem is one thing that is not well.

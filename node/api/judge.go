@@ -30,7 +30,7 @@ func Health(v HealthView) ClusterStatus {
 	for _, l := range v.Live {
 		j.live[l.Life] = l
 	}
-	status := ClusterStatus{Name: v.Cluster.Name}
+	status := ClusterStatus{Name: v.Cluster.Name, Blind: v.Blind}
 	if l := v.Leadership; l != nil {
 		status.Epoch, status.Phase = l.Epoch, l.Phase
 		status.Leader = j.name(l.Leader)
@@ -40,8 +40,10 @@ func Health(v HealthView) ClusterStatus {
 		until := v.Cluster.Deleted.At.Add(v.Cluster.Deleted.Keep).UTC().Format("2006-01-02 15:04 UTC")
 		status.Health, status.Summary = LevelStopped, "deleted; the data is kept until "+until+
 			"; pgctl undelete "+v.Cluster.Name+" brings it back"
+		j.stopping()
 	case v.Cluster.Spec.Instances == 0:
 		status.Health, status.Summary = LevelStopped, "stopped: numberOfInstances is 0; the data is kept"
+		j.stopping()
 	default:
 		j.all()
 		status.Health, status.Summary = LevelWell, j.wellSummary()
@@ -99,6 +101,7 @@ func (j *judge) all() {
 			Do:    "see in pgctl events " + name + " why the others could not be placed",
 		})
 	}
+	j.asDeclared()
 	if l.Paused {
 		j.add(Problem{
 			Level: LevelDegraded, What: "automatic failover is paused",
@@ -188,7 +191,7 @@ func (j *judge) leaderServes(leader *pgctl.Instance) {
 // redundancy compares the rule with the one that was asked for.
 func (j *judge) redundancy(leader *pgctl.Instance) {
 	l, wanted := j.Leadership, j.Cluster.Spec.Durability.Acks(j.Cluster.Spec.Instances)
-	if l.Mode != pgctl.Quorum || l.Rule.Acks >= wanted || !l.Serving {
+	if l.Mode != pgctl.Quorum || l.Rule.Acks == wanted || !l.Serving {
 		return
 	}
 	p := Problem{
@@ -196,7 +199,10 @@ func (j *judge) redundancy(leader *pgctl.Instance) {
 		What: fmt.Sprintf("a commit waits for %s instead of %d", instances(l.Rule.Acks), wanted),
 		Why:  "the other standbys are down, behind, or not ready yet",
 	}
-	if l.Rule.Acks == 0 {
+	switch {
+	case l.Rule.Acks > wanted:
+		p.Why = "the rule is being changed, a step at a time"
+	case l.Rule.Acks == 0:
 		p.What = "commits are on the leader alone"
 		p.Why = "no standby is in the rule, so only " + leader.Name + " can lead; losing its disk loses data"
 	}

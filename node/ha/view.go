@@ -97,6 +97,7 @@ type Report struct {
 	Probe     *Probe        `json:"probe,omitempty"`
 	Waiting   time.Duration `json:"waiting,omitempty"`        // of a leader: age of the oldest commit that waits
 	Pending   []string      `json:"pendingRestart,omitempty"` // settings that wait for a restart
+	InPlace   bool          `json:"inPlace,omitempty"`        // what is pending only a restart in place brings about, also of a leader
 	Restarted uint64        `json:"restarted,omitempty"`      // the last ordered restart that was carried out
 	Applied   uint64        `json:"applied,omitempty"`        // revision of the declaration that its server has taken over
 }

@@ -9,6 +9,7 @@ type Member struct {
 	Leader     bool
 	Well       bool // runs, and, as a standby, is waited for or caught up
 	Pending    bool // settings wait for its restart
+	InPlace    bool // of a leader: handing over would not bring them about, its standbys keep what it has
 	Restarting bool // a restart was ordered and is not done
 }
 
@@ -52,7 +53,7 @@ func Decide(members []Member) Next {
 		return Next{}
 	case standby != nil:
 		return Next{Restart, standby.Instance}
-	case leader.Pending && standbys > 0:
+	case leader.Pending && standbys > 0 && !leader.InPlace:
 		return Next{Switchover, leader.Instance}
 	case leader.Pending:
 		return Next{Restart, leader.Instance}

@@ -6,6 +6,8 @@ func TestDecide(t *testing.T) {
 	well := func(name string, leader, pending bool) Member {
 		return Member{Instance: name, Leader: leader, Well: true, Pending: pending}
 	}
+	lowered := well("a", true, true)
+	lowered.InPlace = true
 	ill, busy := well("c", false, true), well("c", false, true)
 	ill.Well, busy.Restarting = false, true
 	for _, c := range []struct {
@@ -18,6 +20,7 @@ func TestDecide(t *testing.T) {
 		{"one at a time", []Member{well("a", true, true), well("b", false, true), busy}, Next{}},
 		{"not while one is ill", []Member{well("a", true, true), well("b", false, true), ill}, Next{}},
 		{"then the leader hands over", []Member{well("a", true, true), well("b", false, false)}, Next{Switchover, "a"}},
+		{"what standbys must not have lower is lowered on the leader first", []Member{lowered, well("b", false, false)}, Next{Restart, "a"}},
 		{"a single instance restarts in place", []Member{well("a", true, true)}, Next{Restart, "a"}},
 		{"nobody leads", []Member{well("b", false, true)}, Next{}},
 	} {

@@ -166,3 +166,31 @@ func (l Local) EndChildren(dir, suffix string) int {
 	}
 	return n
 }
+
+// Progress moves with what a recovery or a rewind in the directory reads and writes, in bytes; 0 when
+// neither is at work.
+func (Local) Progress(dir string) (bytes uint64) {
+	all, err := list()
+	if err != nil {
+		return 0
+	}
+	dir = resolve(dir)
+	for _, s := range all {
+		proc := "/proc/" + strconv.Itoa(s.pid)
+		title, err := os.ReadFile(proc + "/cmdline")
+		if err != nil || !strings.Contains(string(title), ": startup") && !strings.Contains(string(title), "pg_rewind") || !worksIn(s.pid, dir) {
+			continue
+		}
+		counters, err := os.ReadFile(proc + "/io")
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		for line := range strings.Lines(string(counters)) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			if n, err := strconv.ParseUint(value, 10, 64); err == nil && (name == "rchar" || name == "wchar") {
+				bytes += n
+			}
+		}
+	}
+	return bytes
+}

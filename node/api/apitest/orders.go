@@ -89,10 +89,10 @@ type document struct {
 }
 
 // Parse implements server.Manifests: documents are a YAML list.
-func (w *World) Parse(body []byte) ([]server.Document, error) {
+func (w *World) Parse(name string, body []byte) ([]server.Document, error) {
 	var list []document
 	if err := yaml.UnmarshalStrict(body, &list); err != nil {
-		return nil, pgctl.Errorf(pgctl.CodeInvalid, "line 1: this is no manifest").At("spec").WithHint("write a list")
+		return nil, pgctl.Errorf(pgctl.CodeInvalid, "%s:1: this is no manifest", name).WithHint("write a list")
 	}
 	var out []server.Document
 	for _, d := range list {

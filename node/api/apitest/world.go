@@ -6,6 +6,7 @@ package apitest
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"iter"
 	"log/slog"
@@ -103,7 +104,7 @@ func (w *World) Add(name string, port int) {
 		lag := int64(n * 512)
 		live := api.Live{
 			Instance: instance.Name, Host: host.Name, Life: life, Role: api.RoleStandby, State: api.StateRunning, Open: true,
-			Timeline: 1, LSN: 0x3000060, LagBytes: &lag, Streaming: true, AgeMs: 120,
+			Timeline: 1, LSN: 0x3000060, LagBytes: &lag, Streaming: true, Applied: 3, AgeMs: 120,
 		}
 		if n == 0 {
 			live.Role, live.Streaming, live.LagBytes = api.RolePrimary, false, nil
@@ -168,10 +169,22 @@ func (w *World) Fail(err error) {
 // Options hands the world to the handlers.
 func (w *World) Options() server.Options {
 	return server.Options{
-		Host: "db1", Version: "1.0", Log: slog.New(slog.DiscardHandler),
+		Host: "db1", Version: "1.0", Log: slog.New(slog.DiscardHandler), Allows: w.allows,
 		State: w, Waiter: w, Clusters: w, Settings: w, Manifests: w, Operator: w, Passwords: w, Live: w, Servers: w,
 		Snapshots: w,
 	}
+}
+
+// allows goes by the name in the certificate: "reader" may read, everybody else everything.
+func (w *World) allows(c *x509.Certificate, access server.Access) bool {
+	return c.Subject.CommonName != "reader" || access <= server.AccessRead
+}
+
+// Changed implements server.Reader.
+func (w *World) Changed(string) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.facts.At
 }
 
 // Index implements server.Reader.

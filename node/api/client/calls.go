@@ -49,10 +49,11 @@ func (c *Client) PutCluster(ctx context.Context, declared pgctl.Cluster) (api.Cl
 	return out, c.call(ctx, request{method: http.MethodPut, path: cluster(declared.Name, ""), body: body}, &out)
 }
 
-// Apply sends a manifest, YAML or JSON. With dryRun it only says what would change.
-func (c *Client) Apply(ctx context.Context, manifest []byte, dryRun bool) (api.ApplyResult, error) {
+// Apply sends a manifest, YAML or JSON; file is what messages call it. With dryRun it only says what would
+// change.
+func (c *Client) Apply(ctx context.Context, file string, manifest []byte, dryRun bool) (api.ApplyResult, error) {
 	var out api.ApplyResult
-	query := url.Values{"dryRun": {strconv.FormatBool(dryRun)}}
+	query := url.Values{"dryRun": {strconv.FormatBool(dryRun)}, "file": {file}}
 	return out, c.call(ctx, request{method: http.MethodPost, path: "/apply", query: query, body: manifest, again: true}, &out)
 }
 

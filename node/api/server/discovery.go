@@ -15,24 +15,25 @@ const freshLag = 250 * time.Millisecond
 
 // discovery is an answer kept ready: all but the age, which is appended to it.
 type discovery struct {
-	index  uint64
-	made   time.Time
-	body   []byte   // ends with "ageMs":
-	header []string // the index
+	changed uint64 // when the cluster or a host had changed last
+	made    time.Time
+	body    []byte   // ends with "ageMs":
+	header  []string // the index
 }
 
 // contentJSON is shared by all answers, which never change it.
 var contentJSON = []string{"application/json"}
 
 // endpoints says where to read and to write. Applications ask this often, so answers are kept ready and
-// made anew when the state moved on, or the lags are old.
+// made anew when the cluster or a host changed, or the lags are old.
 func (s *server) endpoints(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	index, age := s.State.Index()
+	_, age := s.State.Index()
+	changed := s.State.Changed(name) // before the picture is taken: that may be newer, never older
 	if r.URL.RawQuery == "" {
 		if kept, ok := s.ready.Load(name); ok {
 			d := kept.(*discovery)
-			if d.index == index && time.Since(d.made) < freshLag {
+			if d.changed == changed && time.Since(d.made) < freshLag {
 				return d.answer(w, age)
 			}
 		}
@@ -49,6 +50,7 @@ func (s *server) endpoints(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if target == (api.Target{}) {
+		d.changed = changed
 		s.ready.Store(name, d)
 	}
 	return d.answer(w, age)
@@ -77,7 +79,7 @@ func (s *server) discover(state State, c *pgctl.Cluster, target api.Target) (*di
 		return nil, 0, err
 	}
 	return &discovery{
-		index: index, made: time.Now(), header: []string{strconv.FormatUint(index, 10)},
+		made: time.Now(), header: []string{strconv.FormatUint(index, 10)},
 		body: body[:len(body)-len("0}")],
 	}, age, nil
 }

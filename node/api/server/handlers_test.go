@@ -20,7 +20,7 @@ import (
 // ask sends a request with a verified certificate.
 func ask(h http.Handler, method, path, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{}}}
+	r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{}}}}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w

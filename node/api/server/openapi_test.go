@@ -69,11 +69,11 @@ func TestOpenAPIHasExactlyTheRoutes(t *testing.T) {
 		path := strings.TrimPrefix(r.path, api.Prefix)
 		served = append(served, r.method+" "+path)
 		o := doc.Paths[path][strings.ToLower(r.method)]
-		if public := o.Security != nil && len(*o.Security) == 0; public != r.public {
-			t.Errorf("%s %s: served without a certificate: %v, described so: %v", r.method, path, r.public, public)
+		if public := o.Security != nil && len(*o.Security) == 0; public != (r.access == AccessPublic) {
+			t.Errorf("%s %s: served without a certificate: %v, described so: %v", r.method, path, !public, public)
 		}
-		for _, status := range []string{"401", "500", "503"} {
-			if _, ok := o.Responses[status]; !ok && !r.public {
+		for _, status := range []string{"401", "403", "500", "503"} {
+			if _, ok := o.Responses[status]; !ok && r.access != AccessPublic {
 				t.Errorf("%s %s: status %s is not described", r.method, path, status)
 			}
 		}
@@ -92,7 +92,7 @@ func TestOpenAPIHasExactlyTheRoutes(t *testing.T) {
 
 func TestOpenAPIStatuses(t *testing.T) {
 	doc := readOpenAPI(t)
-	known := []string{"200", "413"}
+	known := []string{"200", "403", "413"}
 	for _, status := range statuses {
 		known = append(known, jsonText(t, status))
 	}

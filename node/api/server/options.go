@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"iter"
@@ -17,6 +18,8 @@ type Options struct {
 	Host    string // name of this daemon
 	Version string // of pgctl
 	Log     *slog.Logger
+	// Allows says whether the bearer of a verified certificate may have an access other than AccessPublic.
+	Allows func(*x509.Certificate, Access) bool
 
 	State     Reader
 	Waiter    Waiter
@@ -30,12 +33,15 @@ type Options struct {
 	Snapshots Snapshots
 }
 
-// Reader gives pictures of the replicated state. Both methods are called with every request and must
+// Reader gives pictures of the replicated state. Its methods are called with every request and must
 // not block unless a consistent picture is asked for.
 type Reader interface {
 	// Index is that of the newest change that State would show, and how long ago this daemon last heard
 	// that nothing is newer.
 	Index() (index uint64, age time.Duration)
+	// Changed is the index at which what discovery says of a cluster may have changed last: the cluster
+	// itself, or any host.
+	Changed(cluster string) uint64
 	// State is a picture of one moment. A consistent one has everything that was committed before the
 	// call; it can fail with pgctl.CodeUnavailable.
 	State(ctx context.Context, consistent bool) (State, error)
@@ -97,8 +103,8 @@ type SettingWriter interface {
 
 // Manifests reads and compares declarations.
 type Manifests interface {
-	// Parse reads one or more documents, YAML or JSON.
-	Parse(body []byte) ([]Document, error)
+	// Parse reads one or more documents, YAML or JSON; name is the file's, for messages.
+	Parse(name string, body []byte) ([]Document, error)
 	// Plan checks a wanted cluster against the state (versions and parameters that exist, hosts enough) and
 	// says what would change. current is nil for a new cluster.
 	Plan(ctx context.Context, state State, current, wanted *pgctl.Cluster) (Plan, error)

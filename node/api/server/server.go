@@ -28,7 +28,7 @@ type server struct {
 type route struct {
 	method string
 	path   string // with the prefix, in the notation of http.ServeMux
-	public bool   // needs no certificate, and is served on the discovery port
+	access Access
 	serve  func(*server, http.ResponseWriter, *http.Request) error
 }
 
@@ -36,30 +36,30 @@ type route struct {
 func routes() []route {
 	const cluster = "/clusters/{name}"
 	list := []route{
-		{"GET", "/clusters", false, (*server).clusters},
-		{"GET", cluster, false, (*server).cluster},
-		{"PUT", cluster, false, (*server).putCluster},
-		{"DELETE", cluster, false, (*server).deleteCluster},
-		{"POST", cluster + "/undelete", false, (*server).undelete},
-		{"GET", cluster + "/endpoints", true, (*server).endpoints},
-		{"GET", cluster + "/status", false, (*server).status},
-		{"GET", "/status", false, (*server).statuses},
-		{"POST", cluster + "/switchover", false, (*server).switchover},
-		{"POST", cluster + "/failover", false, (*server).failover},
-		{"GET", cluster + "/users/{user}/password", false, (*server).password},
-		{"POST", cluster + "/users/{user}/password", false, (*server).rotate},
-		{"GET", cluster + "/view", false, (*server).view},
-		{"POST", "/apply", false, (*server).apply},
-		{"GET", "/hosts", false, (*server).hosts},
-		{"GET", "/servers", false, (*server).servers},
-		{"GET", "/events", false, (*server).events},
-		{"GET", "/settings/{key}", false, (*server).setting},
-		{"PUT", "/settings/{key}", false, (*server).putSetting},
-		{"GET", "/snapshot", false, (*server).saveSnapshot},
-		{"PUT", "/snapshot", false, (*server).restoreSnapshot},
-		{"GET", "/version", true, (*server).version},
-		{"GET", "/health", true, (*server).health},
-		{"GET", "/openapi.yaml", true, (*server).openAPI},
+		{"GET", "/clusters", AccessRead, (*server).clusters},
+		{"GET", cluster, AccessRead, (*server).cluster},
+		{"PUT", cluster, AccessChange, (*server).putCluster},
+		{"DELETE", cluster, AccessChange, (*server).deleteCluster},
+		{"POST", cluster + "/undelete", AccessChange, (*server).undelete},
+		{"GET", cluster + "/endpoints", AccessPublic, (*server).endpoints},
+		{"GET", cluster + "/status", AccessRead, (*server).status},
+		{"GET", "/status", AccessRead, (*server).statuses},
+		{"POST", cluster + "/switchover", AccessChange, (*server).switchover},
+		{"POST", cluster + "/failover", AccessChange, (*server).failover},
+		{"GET", cluster + "/users/{user}/password", AccessSecrets, (*server).password},
+		{"POST", cluster + "/users/{user}/password", AccessSecrets, (*server).rotate},
+		{"GET", cluster + "/view", AccessRead, (*server).view},
+		{"POST", "/apply", AccessChange, (*server).apply},
+		{"GET", "/hosts", AccessRead, (*server).hosts},
+		{"GET", "/servers", AccessRead, (*server).servers},
+		{"GET", "/events", AccessRead, (*server).events},
+		{"GET", "/settings/{key}", AccessRead, (*server).setting},
+		{"PUT", "/settings/{key}", AccessChange, (*server).putSetting},
+		{"GET", "/snapshot", AccessSecrets, (*server).saveSnapshot},
+		{"PUT", "/snapshot", AccessSecrets, (*server).restoreSnapshot},
+		{"GET", "/version", AccessPublic, (*server).version},
+		{"GET", "/health", AccessPublic, (*server).health},
+		{"GET", "/openapi.yaml", AccessPublic, (*server).openAPI},
 	}
 	for i := range list {
 		list[i].path = api.Prefix + list[i].path
@@ -68,14 +68,14 @@ func routes() []route {
 }
 
 // New serves the whole API. Everything but discovery, version, health and the OpenAPI document needs a
-// client certificate that the TLS listener has verified (tls.VerifyClientCertIfGiven).
+// client certificate that the TLS listener has verified (tls.VerifyClientCertIfGiven) and that Allows accepts.
 func New(options Options) http.Handler { return handler(options, routes()) }
 
 // Public serves only what needs no certificate, for a plain-HTTP listener.
 func Public(options Options) http.Handler {
 	var public []route
 	for _, r := range routes() {
-		if r.public {
+		if r.access == AccessPublic {
 			public = append(public, r)
 		}
 	}
@@ -115,7 +115,7 @@ func handler(options Options, list []route) http.Handler {
 
 // wrap is what all handlers have in common: who may ask, how long, how much, and errors.
 func (s *server) wrap(r route) http.HandlerFunc {
-	if r.public {
+	if r.access == AccessPublic {
 		return func(w http.ResponseWriter, request *http.Request) {
 			if err := r.serve(s, w, request); err != nil {
 				s.fail(w, request, err)
@@ -123,9 +123,8 @@ func (s *server) wrap(r route) http.HandlerFunc {
 		}
 	}
 	return func(w http.ResponseWriter, request *http.Request) {
-		if request.TLS == nil || len(request.TLS.VerifiedChains) == 0 {
-			s.fail(w, request, pgctl.Errorf(pgctl.CodeUnauthorized, "this needs a client certificate").
-				WithHint("one that the daemons' authority has signed: --cert and --key, or a context in the configuration"))
+		if err := s.allow(request, r.access); err != nil {
+			s.fail(w, request, err)
 			return
 		}
 		limit := int64(maxBody)

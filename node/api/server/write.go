@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/node/api"
@@ -23,7 +25,7 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badBody(err)
 	}
-	documents, err := s.Manifests.Parse(body)
+	documents, err := s.Manifests.Parse(fileName(r.URL.Query().Get("file")), body)
 	if err != nil {
 		return err
 	}
@@ -61,6 +63,14 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 		out.Clusters[i].Revision, out.Meta = index, api.Meta{Index: index}
 	}
 	return answer(w, out.Meta, out)
+}
+
+// fileName is what messages call a manifest: what whoever sends it calls it, unless that is no name.
+func fileName(name string) string {
+	if name == "" || len(name) > 1024 || !strings.ContainsFunc(name, unicode.IsPrint) || strings.ContainsFunc(name, unicode.IsControl) {
+		return "manifest"
+	}
+	return name
 }
 
 // plan compares a wanted cluster with what there is, and gives it what the store gave that one.
@@ -132,8 +142,8 @@ func (s *server) deleteCluster(w http.ResponseWriter, r *http.Request) error {
 	keep := defaultKeep
 	if text := r.URL.Query().Get("keep"); text != "" {
 		var err error
-		if keep, err = time.ParseDuration(text); err != nil || keep < 0 {
-			return pgctl.Errorf(pgctl.CodeInvalid, "%q is not a length of time such as 168h", text).At("keep")
+		if keep, err = api.ParseDuration(text); err != nil {
+			return err
 		}
 	}
 	_, c, err := s.one(r)
@@ -144,7 +154,7 @@ func (s *server) deleteCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return changed(w, index, "cluster "+c.Name+" is deleted; its data is kept for "+keep.String())
+	return changed(w, index, "cluster "+c.Name+" is deleted; its data is kept for "+api.FormatDuration(keep))
 }
 
 // changed answers an order.

@@ -71,9 +71,11 @@ func (s Settings) parameters() (map[string]string, error) {
 		}
 		values[name] = value
 	}
-	for name, least := range s.AtLeast {
-		if n, err := strconv.Atoi(strings.TrimSpace(or(values[name], strconv.Itoa(serverDefaults[name])))); err == nil && n < least {
-			values[name] = strconv.Itoa(least)
+	for _, name := range NotLower {
+		value, set := values[name]
+		n, err := strconv.ParseInt(strings.TrimSpace(or(value, strconv.Itoa(serverDefaults[name]))), 0, 32)
+		if err == nil && (set || int(n) < s.AtLeast[name]) { // what is no plain number was for the server to judge
+			values[name] = strconv.Itoa(max(int(n), s.AtLeast[name]))
 		}
 	}
 	maps.Copy(values, s.ours())

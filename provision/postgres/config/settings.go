@@ -68,4 +68,10 @@ func (f Files) Checksum() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
+// Intact says whether the files are as they were rendered: Conf ends with the checksum of them all.
+func (f Files) Intact() bool {
+	_, found, _ := strings.Cut(f.Conf, checksumLine)
+	return found == quote(f.Checksum())+"\n"
+}
+
 const checksumLine = "pgctl.config = "

@@ -34,6 +34,7 @@ func (i *Instance) WriteFiles(ctx context.Context, f config.Files) (bool, error)
 	if err != nil || i.has(f) {
 		return stripped, err
 	}
+	i.noteEdits(f)
 	if err := i.checkOnce(ctx, f.Conf); err != nil {
 		return stripped, err
 	}
@@ -150,7 +151,8 @@ func (i *Instance) writeHBA(ctx context.Context, f config.Files) error {
 	return pgctl.Errorf(pgctl.CodeInvalid, "the server refuses the configuration: %s", problem).At("hba")
 }
 
-var autoLine = regexp.MustCompile(`^\s*([A-Za-z_][A-Za-z0-9_.$]*)`)
+// autoLine is a line that the server can read: blank, a comment, or a name with one value.
+var autoLine = regexp.MustCompile(`^\s*(?:([A-Za-z_][A-Za-z0-9_.$]*)\s*(?:=\s*|\s)(?:'(?:[^'\\]|''|\\.)*'|[^'\s#]+)\s*)?(?:#.*)?$`)
 
 // stripAuto removes guarded settings from what ALTER SYSTEM wrote; true when there were any.
 func (i *Instance) stripAuto() (bool, error) {
@@ -161,24 +163,54 @@ func (i *Instance) stripAuto() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	kept := stripGuarded(string(text))
-	if kept == string(text) {
+	kept, stripped := stripGuarded(string(text))
+	if len(stripped) == 0 {
 		return false, nil
 	}
-	i.Log.Warn("guarded settings removed from postgresql.auto.conf", "instance", i.Name)
+	i.repaired("removed from " + autoName + ", which ALTER SYSTEM writes: " + strings.Join(stripped, ", "))
 	_, err = i.write(i.file(autoName), []byte(kept))
 	return true, err
 }
 
-func stripGuarded(text string) string {
-	var kept strings.Builder
+// stripGuarded leaves out guarded settings and lines that no server could read, and names them.
+func stripGuarded(text string) (kept string, stripped []string) {
 	for line := range strings.Lines(text) {
-		m := autoLine.FindStringSubmatch(line)
-		if m == nil || config.GuardedReason(strings.ToLower(m[1])) == "" {
-			kept.WriteString(line)
+		m := autoLine.FindStringSubmatch(strings.TrimSpace(line))
+		switch {
+		case m == nil:
+			stripped = append(stripped, fmt.Sprintf("the line %.80q", strings.TrimSpace(line)))
+		case config.GuardedReason(strings.ToLower(m[1])) != "":
+			stripped = append(stripped, m[1])
+		default:
+			kept += line
 		}
 	}
-	return kept.String()
+	return kept, stripped
+}
+
+// noteEdits says which of our files somebody else changed: their checksum is not that of their contents.
+func (i *Instance) noteEdits(f config.Files) {
+	var text [3]string
+	var other []string
+	for n, file := range []struct{ name, want string }{{confName, f.Conf}, {hbaName, f.HBA}, {identName, f.Ident}} {
+		found, _ := os.ReadFile(i.file(file.name)) // one that is gone was changed, too
+		if text[n] = string(found); text[n] != file.want {
+			other = append(other, file.name)
+		}
+	}
+	there := config.Files{Conf: text[0], HBA: text[1], Ident: text[2]}
+	_, _, _, running := i.Processes.Find(i.PGData())
+	if ours := strings.HasPrefix(there.Conf, config.Header); ours && there.Intact() || !ours && !running {
+		return // one that was just made, or copied, has no files of ours yet
+	}
+	i.repaired("written anew, because they were changed by hand or broken: " + strings.Join(other, ", "))
+}
+
+func (i *Instance) repaired(what string) {
+	i.Log.Warn("the configuration was put right", "instance", i.Name, "what", what)
+	if i.Repaired != nil {
+		i.Repaired(what)
+	}
 }
 
 // CheckParameters has the server program read each parameter of a user, units and values of
@@ -213,6 +245,17 @@ func (i *Instance) HasRead(ctx context.Context) (bool, error) {
 		return c.QueryRow(ctx, `select pg_conf_load_time() >= $1`, info.ModTime()).Scan(&read)
 	})
 	return read, err
+}
+
+// PendingLower says whether one of config.NotLower waits for a restart with a lower value than it has:
+// on a leader only a restart in place lowers it, since its standbys keep what it had.
+func (i *Instance) PendingLower(ctx context.Context) (lower bool, err error) {
+	err = i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, `select exists (select from pg_settings s join pg_file_settings f using (name)
+			where s.pending_restart and s.name = any ($1) and f.sourcefile = current_setting('config_file')
+			and case when f.setting ~ '^[0-9]+$' then f.setting::bigint < s.setting::bigint end)`, config.NotLower).Scan(&lower)
+	})
+	return lower, err
 }
 
 // PendingRestart are the settings whose new values wait for a restart.

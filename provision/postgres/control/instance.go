@@ -32,6 +32,8 @@ type Processes interface {
 	Signal(pid int, started uint64, sig syscall.Signal) error
 	// EndChildren asks the postmaster's children whose title ends with the suffix to end.
 	EndChildren(dir, suffix string) int
+	// Progress moves with what a recovery or a rewind in the directory reads and writes.
+	Progress(dir string) (bytes uint64)
 	// KillAll kills what works in the directory until nothing is seen.
 	KillAll(ctx context.Context, dir string) error
 }
@@ -47,6 +49,7 @@ type Options struct {
 	Port      int
 	OSUser    string // who runs Postgres when the daemon is root; "postgres" when empty
 	Processes Processes
+	Repaired  func(what string) // told what was put right in our files; may be nil, must not block
 	Log       *slog.Logger
 }
 
