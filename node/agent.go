@@ -17,6 +17,7 @@ const (
 	quickLook   = 25 * time.Millisecond // between looks while something is under way
 	lookTimeout = time.Second
 	retryAfter  = time.Second // a failed step is tried again
+	tendEvery   = time.Second // between two rounds of upkeep while nothing changes
 )
 
 // agent looks after one life of one instance of this host.
@@ -34,13 +35,15 @@ type agent struct {
 	tending chan struct{} // holds a token while the upkeep runs
 
 	// of the loop alone
-	doing   *operation
-	failed  time.Duration // on the node's clock: when a step failed last
-	problem string        // what it said
-	lost    error         // after it only a fresh copy helps
-	source  *ha.Source
-	settled bool // alone and replayed to the end: the state in which histories are compared
-	waits   fetch
+	doing    *operation
+	failed   time.Duration // on the node's clock: when a step failed last
+	problem  string        // what it said
+	tended   upkeep        // what the last upkeep was about
+	tendedAt time.Duration // on the node's clock
+	lost     error         // after it only a fresh copy helps
+	source   *ha.Source
+	settled  bool // alone and replayed to the end: the state in which histories are compared
+	waits    fetch
 
 	mu       sync.Mutex // guards what others read
 	report   ha.Report
@@ -109,11 +112,14 @@ func (n *Node) retire(wanted map[string]pgctl.Instance) {
 	}
 }
 
+// employ is called by one goroutine only. A former life may have to be stopped first, which takes its
+// time; the host's heartbeats go on meanwhile.
 func (n *Node) employ(ctx context.Context, i pgctl.Instance, state State) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	employed := n.agents[i.Name] != nil
+	n.mu.Unlock()
 	cluster, declared := state.Cluster(i.Cluster)
-	if n.agents[i.Name] != nil || !declared {
+	if employed || !declared {
 		return
 	}
 	log := n.Log.With("instance", i.Name, "life", i.Life)
@@ -127,7 +133,9 @@ func (n *Node) employ(ctx context.Context, i pgctl.Instance, state State) {
 		node: n, self: i, server: server, log: log, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
 		running: running, tending: make(chan struct{}, 1), proven: n.Clock(),
 	}
+	n.mu.Lock()
 	n.agents[i.Name] = a
+	n.mu.Unlock()
 	go a.run(running)
 }
 
@@ -192,14 +200,18 @@ func (a *agent) turn(ctx context.Context) (busy bool) {
 		return leadership.Phase != pgctl.Steady || a.doing != nil
 	}
 	a.supersede(steps)
-	if a.doing == nil && a.node.Clock()-a.failed >= retryAfter || a.failed == 0 && a.doing == nil {
+	if a.failed != 0 && a.node.Clock()-a.failed < retryAfter {
+		return true
+	}
+	if len(steps) > 1 && steps[0].Do == ha.MakeSlots { // also while a rule is being confirmed: a member may need its slot for that
 		task.Step = steps[0]
-		if len(steps) > 1 && steps[0].Do == ha.MakeSlots {
-			if err := a.server.Do(ctx, task); err != nil {
-				a.complain(task, err)
-			}
-			task.Step = steps[1]
+		if err := a.server.Do(ctx, task); err != nil {
+			a.complain(task, err)
 		}
+		steps = steps[1:]
+	}
+	if a.doing == nil {
+		task.Step = steps[0]
 		a.begin(ctx, task)
 	}
 	return true
@@ -295,10 +307,23 @@ func (a *agent) abandon() {
 	a.doing = nil
 }
 
+// upkeep is what the upkeep depends on; when it changes it does not wait for its turn.
+type upkeep struct {
+	revision uint64
+	epoch    pgctl.Epoch
+	open     bool
+}
+
+func upkeepOf(task Task) upkeep {
+	return upkeep{task.Cluster.Revision, task.View.Leadership.Epoch, task.View.Server.Open}
+}
+
 // tend does the upkeep that is not about leadership beside the loop, one at a time, while there is
 // nothing else to do.
 func (a *agent) tend(task Task) {
-	if a.doing != nil || task.View.Server.State != ha.Running || a.failed != 0 && a.node.Clock()-a.failed < retryAfter {
+	now, about := a.node.Clock(), upkeepOf(task)
+	if a.doing != nil || task.View.Server.State != ha.Running || a.failed != 0 && now-a.failed < retryAfter ||
+		about == a.tended && now-a.tendedAt < tendEvery {
 		return
 	}
 	select {
@@ -306,6 +331,7 @@ func (a *agent) tend(task Task) {
 	default:
 		return
 	}
+	a.tended, a.tendedAt = about, now
 	a.calls.Go(func() {
 		defer func() { <-a.tending }()
 		bounded, cancel := context.WithTimeout(a.running, time.Minute)

@@ -160,6 +160,7 @@ func (o *Observer) answerTo(host string) *answer {
 	defer o.mu.Unlock()
 	g, asks := o.grants[host], o.asks[host]
 	delete(o.asks, host)
+	delete(o.grants, host) // said once: a later process of that host counts its beats anew
 	if g.number == 0 && asks == nil {
 		return nil
 	}

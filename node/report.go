@@ -44,6 +44,9 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 	if c, written := seen.Confirmed, seen.Local.Rule; c != nil && written != nil && (ha.RuleMark{Epoch: c.Epoch, Version: c.Version}).Older(*written) {
 		r.Confirmed = nil // other names are in force by now
 	}
+	if v.Server.Busy != "" {
+		r.Restarted = a.report.Restarted // until what was seen is what came of the restart
+	}
 	if seen.Receiver != "" {
 		r.Upstream = seen.Receiver
 	}
@@ -88,6 +91,8 @@ func (a *agent) lifeLost(v ha.InstanceView, seen Observed) string {
 		return ha.Trouble(v.Leadership, a.self.Life)
 	case seen.Trouble != "":
 		return seen.Trouble
+	case seen.Local.SystemID != "" && v.Leadership.SystemID != "" && seen.Local.SystemID != v.Leadership.SystemID:
+		return "its data has the system identifier " + seen.Local.SystemID + ", the cluster " + v.Leadership.SystemID
 	case ha.Unfinished(v.Leadership, seen.Local) != "":
 		return ha.Unfinished(v.Leadership, seen.Local)
 	}

@@ -68,7 +68,7 @@ func (c *Config) raft() *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.Name)
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = c.Heartbeat, c.Election, c.Lease
-	rc.CommitTimeout = 25 * time.Millisecond // how long followers may lag behind when nothing is written
+	rc.CommitTimeout = 100 * time.Millisecond // half of how long followers may lag behind; see hurries
 	rc.SnapshotThreshold, rc.TrailingLogs = c.SnapshotThreshold, c.TrailingLogs
 	rc.SnapshotInterval = 15 * time.Second
 	rc.Logger = raftLogger(c.Log)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -102,6 +103,9 @@ func readManifests(path string, stdin io.Reader) ([]manifest, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p == "-" {
+			p = "standard input"
+		}
 		out = append(out, manifest{name: p, text: text})
 	}
 	return out, nil
@@ -132,7 +136,7 @@ func (s *session) plan(ctx context.Context, manifests []manifest) ([]api.Cluster
 	plans := []api.ClusterPlan{}
 	from := map[string]string{}
 	for _, m := range manifests {
-		result, err := s.api.Apply(ctx, m.text, true)
+		result, err := s.api.Apply(ctx, m.name, m.text, true)
 		if err != nil {
 			return nil, in(m.name, err)
 		}
@@ -147,11 +151,17 @@ func (s *session) plan(ctx context.Context, manifests []manifest) ([]api.Cluster
 	return plans, nil
 }
 
-// in says which file an error is about.
+// in says which file an error is about, on every line of its message.
 func in(name string, err error) error {
-	if e, ok := errors.AsType[*pgctl.Error](err); ok && e.Code == pgctl.CodeInvalid {
-		e.Message = name + ": " + e.Message
+	e, ok := errors.AsType[*pgctl.Error](err)
+	if !ok || e.Code != pgctl.CodeInvalid && e.Code != pgctl.CodeRefused && e.Code != pgctl.CodeConflict ||
+		strings.HasPrefix(e.Message, name+":") {
+		return err
 	}
+	if e.Field != "" {
+		e.Message, e.Field = e.Field+": "+e.Message, ""
+	}
+	e.Message = name + ": " + strings.ReplaceAll(e.Message, "\n", "\n"+name+": ")
 	return err
 }
 
@@ -176,7 +186,7 @@ func apply(ctx context.Context, s *session, _ []string) error {
 	}
 	done, index := []api.ClusterPlan{}, uint64(0)
 	for _, m := range manifests {
-		result, err := s.api.Apply(ctx, m.text, false)
+		result, err := s.api.Apply(ctx, m.name, m.text, false)
 		if err != nil {
 			return in(m.name, err)
 		}
@@ -249,6 +259,9 @@ func printPlans(w io.Writer, plans []api.ClusterPlan) {
 			}
 			if p.Action == api.ActionChange && c.Effect != api.EffectNone {
 				fmt.Fprintf(w, "  (%s)", c.Effect)
+			}
+			if c.Why != "" {
+				fmt.Fprintf(w, "  # %s", c.Why)
 			}
 			fmt.Fprintln(w)
 		}

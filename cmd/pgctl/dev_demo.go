@@ -191,7 +191,7 @@ func (d *demo) declare(ctx context.Context) (uint64, error) {
 		manifest = bytes.Replace(manifest, []byte(`version: "15"`), other, 1)
 	}
 	d.say("\n==> pgctl apply -f examples/shop.yaml")
-	result, err := d.api.Apply(ctx, manifest, false)
+	result, err := d.api.Apply(ctx, "shop.yaml", manifest, false)
 	if err != nil {
 		return 0, err
 	}

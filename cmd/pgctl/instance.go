@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type surroundings struct {
 // before it is in force, so that a restarted daemon knows.
 type posture struct {
 	Names     string        `json:"names"`
+	Lax       bool          `json:"lax,omitempty"` // commits were not seen to wait since the names were empty
 	Upstream  *upstream     `json:"upstream,omitempty"`
 	Open      bool          `json:"open,omitempty"`
 	ReplayNow bool          `json:"replayNow,omitempty"`
@@ -65,10 +67,13 @@ type localServer struct {
 	pg     *control.Instance
 	log    *slog.Logger
 
+	files sync.Mutex // held from a look at the posture until the files show it: nobody writes an older one again
+
 	mu        sync.Mutex // guards what follows; never held while Postgres is asked
 	local     ha.Local
 	posture   posture
 	cluster   pgctl.Cluster
+	accepted  *pgctl.ClusterSpec // the last declaration that the server took
 	members   []string // addresses of the hosts of the cluster
 	ready     bool     // the data directory was checked
 	confirmed *ha.Confirmation
@@ -78,9 +83,8 @@ type localServer struct {
 	leaderEnd pgctl.LSN // of the upstream, as last heard
 	copied    uint64    // bytes of a copy under way
 	atEnd     int       // looks in a row that saw the end of local WAL
-	slots     []string
-	inPlace   bool     // what is pending only a restart in place brings about
-	repaired  []string // what was put right in the files since the last upkeep
+	inPlace   bool      // what is pending only a restart in place brings about
+	repaired  []string  // what was put right in the files since the last upkeep
 	settled   control.ControlData
 	pending   []string
 	applied   uint64 // revision of the declaration that Tend has carried out
@@ -112,6 +116,9 @@ func newLocalServer(around surroundings, i pgctl.Instance, cluster pgctl.Cluster
 		return nil, err
 	}
 	if err := s.load("posture.json", &s.posture); err != nil {
+		return nil, err
+	}
+	if err := s.load("declaration.json", &s.accepted); err != nil {
 		return nil, err
 	}
 	if s.local.Life != "" && s.local.Life != i.Life {
@@ -164,6 +171,8 @@ func (s *localServer) noteLocal(change func(*ha.Local)) error {
 
 // assume takes a posture: on disk, in the server's files, and in force when it runs.
 func (s *localServer) assume(ctx context.Context, change func(*posture)) error {
+	s.files.Lock()
+	defer s.files.Unlock()
 	s.mu.Lock()
 	next := s.posture
 	s.mu.Unlock()
@@ -174,27 +183,69 @@ func (s *localServer) assume(ctx context.Context, change func(*posture)) error {
 	s.mu.Lock()
 	s.posture = next
 	s.mu.Unlock()
-	return s.configure(ctx)
+	changed, refused, err := s.apply(ctx)
+	if refused != nil {
+		s.log.Warn("the declaration is refused; the one before stays", "error", refused)
+	}
+	if err != nil || changed {
+		return err
+	}
+	if read, err := s.pg.HasRead(ctx); err != nil || read {
+		return nil // a server that cannot be asked is looked at again before anything rests on its settings
+	}
+	return s.pg.Reload(ctx) // a former daemon wrote the files and was killed before it said so
 }
 
 // configure renders the files for the present posture and declaration, puts them in place and lets a
 // running server read them.
 func (s *localServer) configure(ctx context.Context) error {
-	files, err := s.render()
-	if err != nil {
-		return err
-	}
-	changed, err := s.pg.WriteFiles(ctx, files)
-	if _, _, _, running := s.pg.Processes.Find(s.pg.PGData()); err != nil || !changed || !running {
-		return err
-	}
-	return s.pg.Reload(ctx)
+	s.files.Lock()
+	defer s.files.Unlock()
+	_, refused, err := s.apply(ctx)
+	return errors.Join(refused, err)
 }
 
-func (s *localServer) render() (config.Files, error) {
+// apply says whether the files differed, or nobody runs who could read them. A declaration that the
+// server refuses must not keep it from being detached, closed or promoted: the one before is rendered
+// then. The caller holds files.
+func (s *localServer) apply(ctx context.Context) (changed bool, refused, err error) {
+	s.mu.Lock()
+	spec, before := s.cluster.Spec, s.accepted
+	s.mu.Unlock()
+	changed, err = s.write(ctx, spec)
+	switch {
+	case err == nil && (before == nil || !reflect.DeepEqual(spec, *before)):
+		err = s.save("declaration.json", spec)
+		s.mu.Lock()
+		s.accepted = &spec
+		s.mu.Unlock()
+	case pgctl.CodeOf(err) == pgctl.CodeInvalid && before != nil:
+		refused = err
+		changed, err = s.write(ctx, *before)
+	}
+	return changed, refused, err
+}
+
+// write renders a declaration for the present posture, and lets a running server read the files if they
+// changed.
+func (s *localServer) write(ctx context.Context, spec pgctl.ClusterSpec) (changed bool, err error) {
+	files, err := s.render(spec)
+	if err != nil {
+		return false, err
+	}
+	changed, err = s.pg.WriteFiles(ctx, files)
+	if _, _, _, running := s.pg.Processes.Find(s.pg.PGData()); err != nil || !running {
+		return true, err
+	}
+	if !changed {
+		return false, nil
+	}
+	return true, s.pg.Reload(ctx)
+}
+
+func (s *localServer) render(spec pgctl.ClusterSpec) (config.Files, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	spec := s.cluster.Spec
 	settings := config.Settings{
 		Major: spec.Version, Instance: s.self.Name, Listen: s.around.address, Port: s.cluster.Port,
 		SocketDir: s.around.socketDir, TLS: s.pg.TLS(), Parameters: spec.Parameters,

@@ -25,7 +25,7 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o.Local, o.Version, o.Pending, o.InPlace, o.Slots = s.local, s.pg.Version.Version, s.pending, s.inPlace, s.slots
+	o.Local, o.Version, o.Pending, o.InPlace, o.Slots = s.local, s.pg.Version.Version, s.pending, s.inPlace, seen.Slots
 	o.Applied = s.applied
 	o.Open, o.Promoted, o.Stopped = s.posture.Open, s.posture.Promoted, s.stopped
 	if up := s.posture.Upstream; up != nil {
@@ -64,6 +64,8 @@ func (s *localServer) checkDirectory(o *node.Observed) bool {
 	}
 	exists, err := s.pg.Exists(systemID)
 	switch {
+	case err != nil && pgctl.CodeOf(err) != pgctl.CodeRefused: // no file could be opened, say: it is looked at again
+		o.Directory, o.State, o.Detail = ha.ReadyDirectory, ha.Starting, err.Error()
 	case err != nil:
 		o.Trouble, o.Directory = err.Error(), ha.ReadyDirectory
 	case exists:
@@ -117,6 +119,12 @@ func (s *localServer) observeStandby(o *node.Observed, seen control.Observation)
 	o.Parent = o.History.Parent()
 	if seen.Receiver != nil {
 		o.Receiver, s.leaderEnd = seen.Receiver.Name, seen.Receiver.LatestEnd
+	}
+	switch {
+	case s.posture.Upstream == nil:
+		o.Upstream = seen.Upstream // still in force: what was written last did not reach the server
+	case seen.Alone:
+		o.Upstream = "none before a restart"
 	}
 	o.LeaderEnd = s.leaderEnd
 	if seen.AtEnd && seen.Receiver == nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/pgctl/pgctl/node/ha"
 	"github.com/pgctl/pgctl/provision/postgres/config"
 	"github.com/pgctl/pgctl/provision/postgres/control"
-	"github.com/pgctl/pgctl/provision/postgres/sync"
 )
 
 // Do carries one step out. Each is safe to repeat after a crash in its middle.
@@ -72,16 +71,33 @@ func (s *localServer) initialize(ctx context.Context, task node.Task) error {
 	if err := s.pg.Init(ctx, task.Cluster.Spec.InitDB); err != nil {
 		return err
 	}
-	return s.adopt(ctx, 1)
+	return s.adopt(ctx, 1, 0)
 }
 
 // adopt notes what a directory that was just made is.
-func (s *localServer) adopt(ctx context.Context, mark pgctl.Timeline) error {
+func (s *localServer) adopt(ctx context.Context, mark pgctl.Timeline, epoch pgctl.Epoch) error {
 	data, err := s.pg.ControlData(ctx)
 	if err != nil {
 		return err
 	}
-	return s.noteLocal(func(l *ha.Local) { l.SystemID, l.Mark = data.SystemID, mark })
+	return s.noteLocal(func(l *ha.Local) {
+		l.SystemID, l.Mark, l.Pledge = data.SystemID, max(l.Mark, mark), max(l.Pledge, epoch)
+	})
+}
+
+// adoptFound notes it of a directory that was made just before the daemon was killed.
+func (s *localServer) adoptFound(ctx context.Context) error {
+	s.mu.Lock()
+	adopted := s.local.SystemID != ""
+	s.mu.Unlock()
+	if adopted {
+		return nil
+	}
+	data, err := s.pg.ControlData(ctx)
+	if err != nil {
+		return err
+	}
+	return s.adopt(ctx, data.Timeline, 0)
 }
 
 func (s *localServer) copyData(ctx context.Context, task node.Task) error {
@@ -97,7 +113,7 @@ func (s *localServer) copyData(ctx context.Context, task node.Task) error {
 	if err != nil {
 		return err
 	}
-	return s.adopt(ctx, source.Timeline)
+	return s.adopt(ctx, source.Timeline, task.Epoch)
 }
 
 // start starts closed, waiting for nobody's acknowledgement but that of an instance that does not
@@ -106,11 +122,14 @@ func (s *localServer) start(ctx context.Context, task node.Task) error {
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
+	if err := s.adoptFound(ctx); err != nil {
+		return err
+	}
 	if err := s.pg.SetStandby(task.Standby); err != nil { // before: the configuration of a standby differs
 		return err
 	}
 	err := s.assume(ctx, func(p *posture) {
-		p.Names, p.Upstream, p.Open, p.ReplayNow, p.Started = config.Nobody, nil, false, task.Standby, true
+		p.Names, p.Lax, p.Upstream, p.Open, p.ReplayNow, p.Started = config.Nobody, false, nil, false, task.Standby, true
 		if task.Upstream {
 			p.Upstream = s.upstreamOf(task)
 		}
@@ -231,9 +250,13 @@ func (s *localServer) detach(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(ctx, ha.DetachWithin)
 	defer cancel()
-	for {
+	for read := false; ; {
+		if !read { // as long as the server goes by the old settings another receiver may come
+			shown, err := s.pg.Show(within, "primary_conninfo")
+			read = err == nil && shown == ""
+		}
 		gone, err := s.pg.TerminateReceiver(within)
-		if err == nil && gone {
+		if err == nil && gone && read {
 			return nil
 		}
 		if sleep(within, lookAgain/4) != nil {
@@ -253,7 +276,7 @@ func (s *localServer) detach(ctx context.Context) error {
 // follow streams from the leader under the epoch's name, and serves reads; the timeline is noted before.
 func (s *localServer) follow(ctx context.Context, task node.Task) error {
 	err := s.noteLocal(func(l *ha.Local) {
-		l.Mark, l.Rewinding, l.Rewound = max(l.Mark, task.Timeline), 0, false
+		l.Mark, l.Pledge, l.Rewinding, l.Rewound = max(l.Mark, task.Timeline), max(l.Pledge, task.Epoch), 0, false
 	})
 	if err != nil {
 		return err
@@ -283,7 +306,7 @@ func (s *localServer) upstreamOf(task node.Task) *upstream {
 // ruins the directory.
 func (s *localServer) rewind(ctx context.Context, task node.Task) error {
 	source := task.View.Source
-	if err := s.noteLocal(func(l *ha.Local) { l.Rewinding, l.Rewound = task.Epoch, false }); err != nil {
+	if err := s.noteLocal(func(l *ha.Local) { l.Rewinding, l.Rewound, l.Pledge = task.Epoch, false, max(l.Pledge, task.Epoch) }); err != nil {
 		return err
 	}
 	if _, err := s.pg.Stop(ctx, ha.StopFailover); err != nil {
@@ -297,7 +320,15 @@ func (s *localServer) rewind(ctx context.Context, task node.Task) error {
 	if err := s.save("posture.json", left); err != nil {
 		return err
 	}
-	files, err := s.render()
+	s.files.Lock() // upkeep that began before must not write into what is being rewound
+	defer s.files.Unlock()
+	s.mu.Lock()
+	spec := s.cluster.Spec
+	if s.accepted != nil {
+		spec = *s.accepted
+	}
+	s.mu.Unlock()
+	files, err := s.render(spec)
 	if err != nil {
 		return err
 	}
@@ -336,55 +367,4 @@ func (s *localServer) promote(ctx context.Context, task node.Task) error {
 	return s.assume(ctx, func(p *posture) {
 		p.Promoted = &ha.Promotion{Epoch: task.Epoch, Timeline: seen.Timeline, Record: seen.End.LSN}
 	})
-}
-
-// confirm carries out steps 2 to 4 of a rule change. It never writes names older than the last ones.
-func (s *localServer) confirm(ctx context.Context, task node.Task) error {
-	mark := ha.RuleMark{Epoch: task.Epoch, Version: task.Rule.Version}
-	s.mu.Lock()
-	written, names := s.local.Rule, s.posture.Names
-	s.mu.Unlock()
-	if written != nil && mark.Older(*written) {
-		return pgctl.Errorf(pgctl.CodeConflict, "rule %d of epoch %d is older than what was written last", mark.Version, mark.Epoch)
-	}
-	members := make([]string, len(task.Rule.Standbys))
-	for i, life := range task.Rule.Standbys {
-		members[i] = life.MemberName(task.Epoch)
-	}
-	wanted := config.SyncNames(task.Rule.Acks, members)
-	if task.Rule.Acks > len(members) {
-		wanted = config.Nobody // after a loss: nobody is left who could acknowledge
-	}
-	seen, err := s.pg.Observe(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = sync.Confirm(ctx, s.pg, sync.Change{
-		Names: wanted, Acks: task.Rule.Acks, Members: members, Joint: task.Joint.Standbys,
-		FromNobody: names == "" && wanted != "", ToNobody: names != "" && wanted == "",
-		Set: func(ctx context.Context, names string) error {
-			if err := s.noteLocal(func(l *ha.Local) { l.Rule = &mark }); err != nil {
-				return err
-			}
-			return s.assume(ctx, func(p *posture) { p.Names = names })
-		},
-	})
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.confirmed, s.pid = &ha.Confirmation{Epoch: task.Epoch, Version: task.Rule.Version}, seen.PID
-	return nil
-}
-
-// open lets clients in. When nobody has to acknowledge, the store is asked first whether this epoch is
-// still its own: nothing else would stop a deposed leader.
-func (s *localServer) open(ctx context.Context, task node.Task) error {
-	if task.Asks {
-		if err := s.around.confirmEpoch(ctx, s.self.Cluster, s.self.Life, task.Epoch); err != nil {
-			return err
-		}
-	}
-	return s.assume(ctx, func(p *posture) { p.Open = true })
 }

@@ -219,9 +219,6 @@ func (s *localServer) makeSlots(ctx context.Context, task node.Task) error {
 			}
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.slots = task.Slots
 	return nil
 }
 

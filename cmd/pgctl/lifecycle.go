@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,8 +21,8 @@ func deleteCommand() *cli.Command {
 			"pgctl undelete brings the cluster back.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "yes", Usage: "the cluster's `NAME` again, instead of being asked"},
-			&cli.DurationFlag{Name: "keep", Value: 7 * 24 * time.Hour, Usage: "how long the data folders stay"},
-		}, clientFlags()),
+			&cli.StringFlag{Name: "keep", Value: "7d", Usage: "how long the data folders stay: 7d, 12h, 1d12h ..."},
+		}, waitFlags(), clientFlags()),
 		BashComplete: completeClusters,
 		Action:       action("NAME", deleteCluster),
 	}
@@ -32,6 +31,10 @@ func deleteCommand() *cli.Command {
 // deleteCluster looks at what would be deleted, asks and deletes.
 func deleteCluster(ctx context.Context, s *session, args []string) error {
 	name := args[0]
+	keep, err := api.ParseDuration(s.String("keep"), "keep")
+	if err != nil {
+		return err
+	}
 	detail, err := s.api.Cluster(ctx, name, client.Read{})
 	if err != nil {
 		return err
@@ -43,13 +46,16 @@ func deleteCluster(ctx context.Context, s *session, args []string) error {
 				WithHint("nothing was deleted; --yes %s deletes it", name)
 		}
 		again = s.ask(fmt.Sprintf("Cluster %s with %d instances will be stopped and removed after %s.\n"+
-			"Type its name to delete it: ", name, len(detail.Instances), s.Duration("keep")))
+			"Type its name to delete it: ", name, len(detail.Instances), api.FormatDuration(keep)))
 	}
 	if again != name {
 		return pgctl.Errorf(pgctl.CodeRefused, "%q is not %q: nothing was deleted", again, name)
 	}
-	out, err := s.api.Delete(ctx, name, s.Duration("keep"))
-	return s.changed(out, err)
+	out, err := s.api.Delete(ctx, name, keep)
+	if err := s.changed(out, err); err != nil || !s.Bool("wait") {
+		return err
+	}
+	return s.awaitHealthy(ctx, name, out.Index, s.Duration("timeout"))
 }
 
 // changed shows the answer to an order.
@@ -111,7 +117,8 @@ func failoverCommand() *cli.Command {
 	}
 }
 
-// move orders a change of the leader and, if asked to, waits until somebody leads in a later epoch.
+// move orders a change of the leader and, if asked to, waits until somebody leads in a later epoch and
+// lets clients in.
 func (s *session) move(ctx context.Context, name string, order func() (api.Changed, error)) error {
 	before, err := s.api.Cluster(ctx, name, client.Read{})
 	if err != nil {
@@ -125,14 +132,29 @@ func (s *session) move(ctx context.Context, name string, order func() (api.Chang
 	if before.Leadership != nil {
 		epoch = before.Leadership.Epoch
 	}
-	return s.await(ctx, name, max(out.Index, 1)-1, s.Duration("timeout"), func(ctx context.Context) (bool, string, error) {
-		now, err := s.api.Status(ctx, name, client.Read{})
-		finished := err == nil && now.Epoch > epoch && now.Phase == pgctl.Steady && now.Leader != ""
-		if finished {
-			s.say("%s: %s leads in epoch %d", name, now.Leader, now.Epoch)
+	leader := ""
+	err = s.await(ctx, name, max(out.Index, 1)-1, s.Duration("timeout"), func(ctx context.Context) (bool, string, error) {
+		now, err := s.api.Cluster(ctx, name, client.Read{})
+		if err != nil || now.Leadership == nil || now.Leadership.Epoch <= epoch {
+			return false, "nothing has happened yet", err
 		}
-		return finished, now.Summary, err
+		l := now.Leadership
+		i := slices.IndexFunc(now.Instances, func(i api.InstanceDetail) bool { return i.Life == l.Leader })
+		if i < 0 {
+			return false, fmt.Sprintf("%s in epoch %d, nobody leads yet", l.Phase, l.Epoch), nil
+		}
+		leader = now.Instances[i].Name
+		live := now.Instances[i].Live
+		if l.Phase != pgctl.Steady || live == nil || !live.Open || live.Role != api.RolePrimary {
+			return false, fmt.Sprintf("%s is %s in epoch %d and does not let clients in yet", leader, l.Phase, l.Epoch), nil
+		}
+		s.say("%s: %s leads in epoch %d and lets clients in", name, leader, l.Epoch)
+		return true, "", nil
 	})
+	if to := s.String("to"); err == nil && to != "" && leader != to {
+		return pgctl.Errorf(pgctl.CodeConflict, "%s leads, not %s", leader, to).WithHint("pgctl events %s says why", name)
+	}
+	return err
 }
 
 func eventsCommand() *cli.Command {

@@ -113,7 +113,11 @@ func run(app *cli.App, args []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "pgctl: interrupted; what was ordered goes on, pgctl status shows it")
 		return exitInterrupted
 	}
-	fmt.Fprintf(stderr, "pgctl: %s\n", message(err))
+	if f, ok := errors.AsType[formatted](err); ok {
+		f.show(stderr)
+	} else {
+		fmt.Fprintf(stderr, "pgctl: %s\n", message(err))
+	}
 	return exitOf[pgctl.CodeOf(err)]
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,7 +57,31 @@ func action(usage string, do func(context.Context, *session, []string) error) cl
 			fmt.Fprintf(c.App.ErrWriter, "waiting for an answer of %s ...\n", strings.Join(config.Addresses, ", "))
 		})
 		defer quiet.Stop()
-		return do(c.Context, &session{Context: c, api: connection, format: format, quiet: quiet}, args)
+		err = do(c.Context, &session{Context: c, api: connection, format: format, quiet: quiet}, args)
+		if e, ok := errors.AsType[*pgctl.Error](err); ok && format != "table" {
+			return formatted{e, format}
+		}
+		return err
+	}
+}
+
+// formatted is an error that is to be shown as results are.
+type formatted struct {
+	error
+	format string
+}
+
+// Unwrap gives the error itself.
+func (f formatted) Unwrap() error { return f.error }
+
+// show writes the error in its format.
+func (f formatted) show(w io.Writer) {
+	text, err := json.MarshalIndent(f.error, "", "  ")
+	if f.format == "yaml" {
+		text, err = yaml.Marshal(f.error)
+	}
+	if err == nil {
+		fmt.Fprintln(w, strings.TrimSpace(string(text)))
 	}
 }
 
@@ -167,6 +192,9 @@ func (s *session) await(ctx context.Context, name string, after uint64, limit ti
 		if err != nil {
 			text = message(err)
 		}
+		if ctx.Err() != nil {
+			text = now
+		}
 		if text != now || time.Since(told) > 10*time.Second {
 			now, told = text, time.Now()
 			s.say("%s  %s: %s", told.Format("15:04:05"), name, now)
@@ -183,12 +211,15 @@ func (s *session) await(ctx context.Context, name string, after uint64, limit ti
 	}
 }
 
-// awaitHealthy waits until a cluster is well, or stopped because that is what was asked for.
+// awaitHealthy waits until a cluster is well and as declared, or stopped because that was asked for.
 func (s *session) awaitHealthy(ctx context.Context, name string, after uint64, limit time.Duration) error {
 	return s.await(ctx, name, after, limit, func(ctx context.Context) (bool, string, error) {
 		status, err := s.api.Status(ctx, name, client.Read{})
-		fresh := status.Index >= after
-		finished := fresh && (status.Health == api.LevelWell || status.Health == api.LevelStopped)
+		if err == nil && status.Blind {
+			return false, "", pgctl.Errorf(pgctl.CodeInvalid, "the daemon that answers hears no heartbeats, so it cannot tell").
+				At("address").WithHint("what was ordered goes on; ask a server: pgctl servers lists them")
+		}
+		finished := status.Index >= after && (status.Health == api.LevelWell || status.Health == api.LevelStopped)
 		if finished {
 			s.say("%s: %s", name, status.Summary)
 		}

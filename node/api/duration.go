@@ -11,8 +11,8 @@ import (
 var dayPattern = regexp.MustCompile(`^([0-9]{1,5})([dw])(.*)$`)
 
 // ParseDuration reads a length of time as time.ParseDuration does, and days and weeks: "7d", "1w",
-// "1d12h". Negative ones are errors.
-func ParseDuration(text string) (time.Duration, error) {
+// "1d12h". An error, also of a negative one, names the field.
+func ParseDuration(text, field string) (time.Duration, error) {
 	var days time.Duration
 	rest := text
 	for m := dayPattern.FindStringSubmatch(rest); m != nil; m = dayPattern.FindStringSubmatch(rest) {
@@ -28,7 +28,8 @@ func ParseDuration(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(rest)
 	if err != nil || d < 0 || days+d < 0 {
-		return 0, pgctl.Errorf(pgctl.CodeInvalid, "%q is not a length of time", text).WithHint("such as 7d, 12h, 90s or 1d12h")
+		return 0, pgctl.Errorf(pgctl.CodeInvalid, "%q is not a length of time", text).At(field).
+			WithHint("such as 7d, 12h, 90s or 1d12h")
 	}
 	return days + d, nil
 }

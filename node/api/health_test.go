@@ -53,6 +53,13 @@ func silence(v *api.HealthView, hosts ...int) {
 	}
 }
 
+// stop stops every server.
+func stop(v *api.HealthView) {
+	for i := range v.Live {
+		v.Live[i].State = api.StateStopped
+	}
+}
+
 // recruit takes the leader away.
 func recruit(v *api.HealthView) {
 	v.Leadership.Phase, v.Leadership.Leader, v.Leadership.Epoch = pgctl.Recruiting, "", 5
@@ -78,8 +85,14 @@ func TestHealth(t *testing.T) {
 		}, api.LevelWell, []string{"commits wait for nobody"}, ""},
 		{"deleted", 3, func(v *api.HealthView) {
 			v.Cluster.Deleted = &pgctl.Deletion{At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Keep: 24 * time.Hour}
+			stop(v)
 		}, api.LevelStopped, []string{"kept until 2026-01-02 00:00 UTC", "pgctl undelete shop"}, ""},
-		{"stopped", 3, func(v *api.HealthView) { v.Cluster.Spec.Instances = 0 }, api.LevelStopped, []string{"numberOfInstances is 0"}, ""},
+		{"being deleted", 3, func(v *api.HealthView) {
+			v.Cluster.Deleted = &pgctl.Deletion{}
+			silence(v, 1)
+			v.Live[2].State = api.StateStopped
+		}, api.LevelDegraded, []string{"shop-2 is being stopped"}, "shop-2 on host db2"},
+		{"stopped", 3, func(v *api.HealthView) { v.Cluster.Spec.Instances = 0; stop(v) }, api.LevelStopped, []string{"numberOfInstances is 0"}, ""},
 		{
 			"nothing placed", 3, func(v *api.HealthView) { v.Leadership, v.Instances = nil, nil }, api.LevelDown,
 			[]string{"no instance has a host yet", "pgctl events shop"},

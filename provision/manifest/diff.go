@@ -176,7 +176,8 @@ func (d *differ) volume(old, new string) {
 
 func (d *differ) durability(old, new pgctl.Durability) {
 	const path = "spec.pgctl.durability."
-	d.single(path+"mode", string(old.Mode), string(new.Mode), EffectCommitRule, "")
+	d.single(path+"mode", string(old.Mode), string(new.Mode), EffectRefused,
+		"a cluster keeps its mode; make a new cluster and move the data")
 	number := func(n int64, none string) string {
 		if n == 0 {
 			return none

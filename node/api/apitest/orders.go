@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -160,6 +161,16 @@ func (w *World) lead(cluster, to string) uint64 {
 	if to == "" {
 		to = cluster + "-2"
 	}
+	w.Beat(func(live []api.Live, _ map[string]time.Duration) {
+		for i := range live {
+			if strings.HasPrefix(live[i].Instance, cluster+"-") {
+				live[i].Role, live[i].Streaming = api.RoleStandby, live[i].Instance != to
+			}
+			if live[i].Instance == to {
+				live[i].Role = api.RolePrimary
+			}
+		}
+	})
 	return w.Change(func(f *Facts) {
 		l := f.Leaderships[cluster]
 		for _, i := range f.Instances {

@@ -65,9 +65,12 @@ func TestCalls(t *testing.T) {
 		"version":   func() error { _, err := c.Version(ctx); return err },
 		"view":      func() error { _, err := c.View(ctx, "shop"); return err },
 		"rotate":    func() error { _, err := c.Rotate(ctx, "shop", "app"); return err },
-		"apply":     func() error { _, err := c.Apply(ctx, []byte(`[{name: new, version: 15}]`), false); return err },
-		"switch":    func() error { _, err := c.Switchover(ctx, "shop", "shop-2"); return err },
-		"failover":  func() error { _, err := c.Failover(ctx, "shop", "shop-3", true); return err },
+		"apply": func() error {
+			_, err := c.Apply(ctx, "new.yaml", []byte(`[{name: new, version: 15}]`), false)
+			return err
+		},
+		"switch":   func() error { _, err := c.Switchover(ctx, "shop", "shop-2"); return err },
+		"failover": func() error { _, err := c.Failover(ctx, "shop", "shop-3", true); return err },
 		"settings": func() error {
 			old, err := c.Setting(ctx, "defaults")
 			if err != nil {
@@ -140,7 +143,7 @@ func TestOrdersAreGivenOnce(t *testing.T) {
 	if _, err := c.Switchover(t.Context(), "shop", ""); pgctl.CodeOf(err) != pgctl.CodeUnavailable || orders.Load() != 1 {
 		t.Errorf("%d orders: %v", orders.Load(), err)
 	}
-	if _, err := c.Apply(t.Context(), nil, false); err != nil || orders.Load() != 3 {
+	if _, err := c.Apply(t.Context(), "x.yaml", nil, false); err != nil || orders.Load() != 3 {
 		t.Errorf("apply can be repeated: %d, %v", orders.Load(), err)
 	}
 	if _, err := c.Clusters(t.Context(), client.Read{}); err != nil {

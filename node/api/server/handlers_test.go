@@ -3,6 +3,7 @@ package server_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -81,11 +82,14 @@ func TestAnswers(t *testing.T) {
 		{"apply the same", "POST", "/v1/apply", same, 200, `"action":"none"`},
 		{"apply two", "POST", "/v1/apply", `[{name: a, version: 15}, {name: b, version: 16}]`, 200, `"name":"b","action":"create"`},
 		{"apply twice the same", "POST", "/v1/apply", `[{name: a, version: 15}, {name: a, version: 16}]`, 400, `declared twice`},
+		{"apply names the file", "POST", "/v1/apply?file=shop.yaml", `{`, 400, `"message":"shop.yaml:1: `},
+		{"apply bad file name", "POST", "/v1/apply?file=a%0Ab", `{`, 400, `"message":"manifest:1: `},
 		{"apply nothing", "POST", "/v1/apply", `[]`, 400, `declares nothing`},
 		{"apply nonsense", "POST", "/v1/apply", `{`, 400, `"hint":"write a list"`},
 		{"apply too old", "POST", "/v1/apply", `[{name: a, version: 9}]`, 400, `"field":"spec.postgresql.version"`},
-		{"delete", "DELETE", "/v1/clusters/shop?keep=24h", "", 200, `kept for 24h0m0s`},
+		{"delete", "DELETE", "/v1/clusters/shop?keep=1d", "", 200, `kept for 1d`},
 		{"delete bad keep", "DELETE", "/v1/clusters/shop?keep=7days", "", 400, `"field":"keep"`},
+		{"delete at once", "DELETE", "/v1/clusters/shop?keep=0s", "", 200, `kept for 0s`},
 		{"undelete what is there", "POST", "/v1/clusters/shop/undelete", "", 409, `not deleted`},
 		{"switchover", "POST", "/v1/clusters/shop/switchover", `{"to":"shop-3"}`, 200, `ordered`},
 		{"switchover to any", "POST", "/v1/clusters/shop/switchover", ``, 200, `ordered`},
@@ -208,6 +212,29 @@ func TestCertificates(t *testing.T) {
 		if public != (w.Code == 200) || !public && w.Code != http.StatusNotFound && w.Code != http.StatusMethodNotAllowed {
 			t.Errorf("%s %s on the discovery port: %d", method, path, w.Code)
 		}
+	}
+}
+
+// TestAccess: a reader's certificate reads, and nothing else.
+func TestAccess(t *testing.T) {
+	h := server.New(apitest.New().Options())
+	for pattern, path := range server.Patterns() {
+		method, _, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer("{name}", "shop", "{user}", "app", "{key}", "defaults").Replace(path)
+		secret := strings.HasSuffix(path, "/password") || strings.HasSuffix(path, "/snapshot")
+		r := httptest.NewRequest(method, path, nil)
+		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: "reader"}}}}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if may := method == http.MethodGet && !secret; may != (w.Code == 200) || !may && w.Code != http.StatusForbidden {
+			t.Errorf("%s %s by a reader: %d %s", method, path, w.Code, w.Body)
+		}
+	}
+	r := httptest.NewRequest("POST", "/v1/apply?dryRun=true", strings.NewReader("[{name: a, version: 15}]"))
+	r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: "reader"}}}}}
+	w := httptest.NewRecorder()
+	if h.ServeHTTP(w, r); w.Code != 200 {
+		t.Errorf("a dry run by a reader: %d %s", w.Code, w.Body)
 	}
 }
 

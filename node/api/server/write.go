@@ -21,6 +21,11 @@ func (s *server) apply(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !dryRun {
+		if err := s.allow(r, AccessChange); err != nil {
+			return err
+		}
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return badBody(err)
@@ -142,7 +147,7 @@ func (s *server) deleteCluster(w http.ResponseWriter, r *http.Request) error {
 	keep := defaultKeep
 	if text := r.URL.Query().Get("keep"); text != "" {
 		var err error
-		if keep, err = api.ParseDuration(text); err != nil {
+		if keep, err = api.ParseDuration(text, "keep"); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,8 +43,11 @@ func (i *Instance) Exists(systemID string) (bool, error) {
 			WithHint("the instance needs a fresh copy under a new life")
 	}
 	found, err := systemIdentifier(i.PGData())
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, i.refused("%v", err)
+	}
+	if err != nil {
+		return false, err // it could not be looked at, which says nothing about it
 	}
 	if systemID != "" && found != systemID {
 		return false, i.refused("it has the system identifier %s, the cluster %s", found, systemID)

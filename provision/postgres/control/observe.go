@@ -35,6 +35,8 @@ type answer struct {
 	Alone    bool          `json:"alone"`
 	Segment  uint64        `json:"segment"`
 	Receiver *Receiver     `json:"receiver"`
+	Upstream string        `json:"upstream"`
+	Slots    []string      `json:"slots"`
 	Senders  []Sender      `json:"senders"`
 	Waiters  int           `json:"waiters"`
 	Oldest   time.Duration `json:"oldest"`
@@ -69,6 +71,9 @@ var observeSQL = `select json_build_object(
 	'receiver', (select row_to_json(x) from (select pid, status, sender_host host, sender_port port,
 		coalesce(substring(conninfo from 'application_name=([^ ]+)'), '') "name",
 		received_tli timeline, latest_end_lsn latest_end from pg_stat_wal_receiver) x),
+	'upstream', coalesce(substring(current_setting('primary_conninfo') from 'application_name=''?([^ '']+)'), ''),
+	'slots', (select coalesce(json_agg(slot_name order by slot_name), '[]') from pg_replication_slots
+		where slot_type = 'physical' and slot_name ~ '^pgctl_[a-z0-9]{8}$' and wal_status is distinct from 'lost'),
 	'senders', (select coalesce(json_agg(x), '[]') from (` + sendersSQL + `) x),
 	'waiters', (select count(*) from pg_stat_activity where wait_event = 'SyncRep'),
 	'oldest', (select coalesce(extract(epoch from max(clock_timestamp() - query_start)) * 1e9, 0)::bigint
@@ -140,6 +145,7 @@ func (i *Instance) fill(o *Observation, s answer, tli pgctl.Timeline, lsn pgctl.
 	}
 	o.Replay, o.Receive, o.Streamed = s.Replay, s.Receive, s.Receive != 0
 	o.AtEnd, o.Paused, o.Alone, o.Receiver = s.AtEnd, s.Paused, s.Alone, s.Receiver
+	o.Upstream, o.Slots = s.Upstream, s.Slots
 	o.Senders, o.Waiters, o.OldestWait = s.Senders, s.Waiters, s.Oldest
 	o.Sessions, o.SyncNames, o.Config, o.Archived = s.Sessions, s.Names, s.Config, s.Archived
 	return nil

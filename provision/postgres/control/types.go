@@ -41,8 +41,11 @@ type Observation struct {
 	Paused   bool      // replay was paused
 	Alone    bool      // started by StartRecruit: it follows nobody until it is started again
 	Receiver *Receiver
+	// Upstream is the application_name in primary_conninfo as it is in force, whatever the files say by now.
+	Upstream string
 
 	Senders    []Sender
+	Slots      []string      // names of the physical slots of lives, but for lost ones
 	Waiters    int           // commits that wait for acknowledgement
 	OldestWait time.Duration // of the oldest of them
 	Sessions   int           // sessions of others: not pgctl's, not the members'
