@@ -75,7 +75,10 @@ func (n *Node) manageAgents(ctx context.Context) {
 			n.employ(ctx, i, state)
 		}
 		waiting, cancel := context.WithTimeout(ctx, time.Second)
-		_ = n.Store.Wait(waiting, "", state.Index()) // a time-out only means another look
+		if n.Store.Wait(waiting, "", state.Index()) == nil { // a time-out only means another look
+			n.declared.Store(true)
+			poke(n.ticks)
+		}
 		cancel()
 	}
 }

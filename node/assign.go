@@ -24,7 +24,12 @@ func (c *controller) assign(state State, cluster pgctl.Cluster, l pgctl.Leadersh
 	if cluster.Deleted != nil || cluster.Spec.Instances == 0 {
 		return nil
 	}
-	if gone := removable(l, instances, c.node.Observer.Reports()); len(gone) > 0 {
+	settled, leaving := census(cluster, instances, led)
+	if settled {
+		c.noteUnplaced(cluster.Name, nil)
+		return nil
+	}
+	if gone := removable(l, leaving, c.node.Observer.Reports()); len(gone) > 0 {
 		return func(ctx context.Context) error {
 			return c.node.Proposer.SetInstances(ctx, cluster.Name, nil, gone, nil)
 		}
@@ -47,6 +52,17 @@ func (c *controller) assign(state State, cluster pgctl.Cluster, l pgctl.Leadersh
 	return nil
 }
 
+// census says whether a cluster has the instances that it asks for and no others, and which of them
+// are leaving.
+func census(cluster pgctl.Cluster, instances []pgctl.Instance, led bool) (settled bool, leaving []pgctl.Instance) {
+	for _, i := range instances {
+		if i.Wanted == pgctl.WantRemoved {
+			leaving = append(leaving, i)
+		}
+	}
+	return led && len(leaving) == 0 && len(instances) == cluster.Spec.Instances, leaving
+}
+
 // wanted are the instances whose wanted state has to follow the declaration.
 func (c *controller) wanted(cluster pgctl.Cluster, instances []pgctl.Instance) (put []pgctl.Instance) {
 	want := pgctl.WantRunning
@@ -63,10 +79,10 @@ func (c *controller) wanted(cluster pgctl.Cluster, instances []pgctl.Instance) (
 }
 
 // removable are leaving instances that no rule names any more and whose server is down.
-func removable(l pgctl.Leadership, instances []pgctl.Instance, reports map[string]Heard) (gone []string) {
-	for _, i := range instances {
+func removable(l pgctl.Leadership, leaving []pgctl.Instance, reports map[string]Heard) (gone []string) {
+	for _, i := range leaving {
 		named := i.Life == l.Leader || i.Life == l.Rule.Leader || ha.Joint(ha.Binding(&l), l.RuleInForce()).Names(i.Life)
-		if state := reports[i.Name].Report.State; i.Wanted == pgctl.WantRemoved && !named && (state == ha.Down || state == ha.Absent) {
+		if state := reports[i.Name].Report.State; !named && (state == ha.Down || state == ha.Absent) {
 			gone = append(gone, i.Name)
 		}
 	}

@@ -20,13 +20,13 @@ type answer struct {
 // sentBeat remembers when a beat was sent: a lease holds from there.
 type sentBeat struct {
 	number uint64
-	at     time.Duration
+	at     pgctl.Instant
 }
 
 // lease is what this host may count on.
 type lease struct {
 	epoch pgctl.Epoch
-	until time.Duration
+	until pgctl.Instant
 }
 
 const beatsRemembered = 64 // 19 s of beats; a lease is 5 s
@@ -61,7 +61,7 @@ func (n *Node) sendBeat() {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.sent = append(n.sent, sentBeat{number, now})
+	n.sent = append(n.sent, sentBeat{number, pgctl.Instant{Boot: n.Boot, Up: now}})
 	if len(n.sent) > beatsRemembered {
 		n.sent = n.sent[1:]
 	}
@@ -114,8 +114,8 @@ func (n *Node) Answered(payload []byte) {
 			continue
 		}
 		for cluster, epoch := range a.Leases {
-			until := b.at + ha.LeaseTime
-			if old := n.leases[cluster]; old.epoch < epoch || old.epoch == epoch && old.until < until {
+			until := b.at.Add(ha.LeaseTime)
+			if old := n.leases[cluster]; old.epoch < epoch || old.epoch == epoch && old.until.Up < until.Up {
 				n.leases[cluster] = lease{epoch, until}
 			}
 		}
@@ -130,12 +130,15 @@ func (n *Node) Answered(payload []byte) {
 	}
 }
 
-// leaseLeft is how long a leader of this epoch may go on without another renewal.
+// leaseLeft is how long a leader of this epoch may go on without another renewal. One that was granted
+// in an earlier epoch holds as well: whoever chooses another leader waits for its end, and a leader that
+// resumes must not stop before its first renewal.
 func (n *Node) leaseLeft(cluster string, epoch pgctl.Epoch) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if held := n.leases[cluster]; held.epoch == epoch {
-		return max(held.until-n.Clock(), 0)
+	if held := n.leases[cluster]; held.epoch <= epoch {
+		left, _ := held.until.Since(pgctl.Instant{Boot: n.Boot, Up: n.Clock()}) // of another boot, or past: nothing
+		return left
 	}
 	return 0
 }

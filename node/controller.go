@@ -15,11 +15,18 @@ import (
 type controller struct {
 	node     *Node
 	clusters map[string]*memory
+	agenda   agenda
 	started  time.Duration // punctual time of its election
 	working  sync.WaitGroup
 
 	mu   sync.Mutex
 	busy map[string]bool // clusters with a proposal under way
+}
+
+func newController(n *Node) *controller {
+	return &controller{
+		node: n, clusters: map[string]*memory{}, agenda: newAgenda(), busy: map[string]bool{}, started: n.Observer.punctual(),
+	}
 }
 
 // control runs a controller for as long as this daemon is the Raft leader.
@@ -30,7 +37,7 @@ func (n *Node) control(ctx context.Context) {
 		switch leads := n.Quorum.IsLeader(); {
 		case leads && c == nil:
 			n.Observer.Restart()
-			c = &controller{node: n, clusters: map[string]*memory{}, busy: map[string]bool{}, started: n.Observer.punctual()}
+			c = newController(n)
 			n.Log.Info("this daemon decides now: it leads the Raft group")
 		case !leads && c != nil:
 			c.working.Wait()
@@ -46,23 +53,6 @@ func (n *Node) control(ctx context.Context) {
 	}
 }
 
-// round looks at every cluster once.
-func (c *controller) round(ctx context.Context) {
-	state := c.node.Store.State()
-	seen := map[string]bool{}
-	for cluster := range state.Clusters() {
-		seen[cluster.Name] = true
-		if c.claim(cluster.Name) {
-			c.consider(ctx, state, cluster)
-		}
-	}
-	for name := range c.clusters {
-		if !seen[name] {
-			delete(c.clusters, name)
-		}
-	}
-}
-
 // claim says whether nothing is being proposed about the cluster.
 func (c *controller) claim(cluster string) bool {
 	c.mu.Lock()
@@ -74,6 +64,7 @@ func (c *controller) claim(cluster string) bool {
 // not delay the others.
 func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cluster) {
 	leadership, led := state.Leadership(cluster.Name)
+	c.agenda.restless[cluster.Name] = true // until this look finds nothing to do
 	if plan := c.assign(state, cluster, leadership, led); plan != nil {
 		c.propose(ctx, cluster.Name, plan)
 		return
@@ -105,6 +96,9 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 	m.remember(view, decision)
 	if decision.Next == nil && len(decision.Replace) == 0 {
 		c.roll(ctx, state, cluster.Name, view)
+		if calm(view, decision) {
+			delete(c.agenda.restless, cluster.Name)
+		}
 		return
 	}
 	old := leadership

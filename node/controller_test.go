@@ -29,11 +29,11 @@ func (g *group) State() State {
 	return p
 }
 
-func (g *group) Wait(context.Context, string, uint64) error { return nil }
-func (g *group) Age() time.Duration                         { return 0 }
-func (g *group) IsLeader() bool                             { return true }
-func (g *group) Verify(context.Context) error               { return nil }
-func (g *group) Linearize(context.Context) error            { return nil }
+func (g *group) Wait(ctx context.Context, _ string, _ uint64) error { <-ctx.Done(); return ctx.Err() }
+func (g *group) Age() time.Duration                                 { return 0 }
+func (g *group) IsLeader() bool                                     { return true }
+func (g *group) Verify(context.Context) error                       { return nil }
+func (g *group) Linearize(context.Context) error                    { return nil }
 
 func (g *group) SetLeadership(_ context.Context, old, next pgctl.Leadership, _ []pgctl.Event) error {
 	g.mu.Lock()
@@ -90,7 +90,7 @@ func install(t *testing.T) *installation {
 		Clock: func() time.Duration { return boot }, NewLife: func() pgctl.Life { return "dddddddd" },
 	})
 	n.Observer.tick(boot)
-	return &installation{t: t, group: g, node: n, c: &controller{node: n, clusters: map[string]*memory{}, busy: map[string]bool{}}}
+	return &installation{t: t, group: g, node: n, c: newController(n)}
 }
 
 // hear takes a heartbeat of an instance and returns the answer.

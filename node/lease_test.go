@@ -120,13 +120,13 @@ func TestNothingIsGrantedOnceRecruitingBegan(t *testing.T) {
 	}
 }
 
-// TestALeaseHoldsFromSending: from when the beat was sent, not from when the answer came; and only for
-// the epoch that was granted.
+// TestALeaseHoldsFromSending: from when the beat was sent, not from when the answer came; and not for an
+// epoch before the one that was granted.
 func TestALeaseHoldsFromSending(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(int64(boot))
-	n := New(Config{Host: "one", Clock: func() time.Duration { return time.Duration(clock.Load()) }, Log: slog.New(slog.DiscardHandler)})
-	n.sent = []sentBeat{{number: 7, at: boot}, {number: 8, at: boot + time.Second}}
+	n := New(Config{Host: "one", Boot: "boot", Clock: func() time.Duration { return time.Duration(clock.Load()) }, Log: slog.New(slog.DiscardHandler)})
+	n.sent = []sentBeat{{number: 7, at: pgctl.Instant{Boot: "boot", Up: boot}}, {number: 8, at: pgctl.Instant{Boot: "boot", Up: boot + time.Second}}}
 	say := func(a answer) {
 		text, err := json.Marshal(a)
 		if err != nil {
@@ -142,8 +142,11 @@ func TestALeaseHoldsFromSending(t *testing.T) {
 	if got := left(boot+2*time.Second, 3); got != ha.LeaseTime-2*time.Second {
 		t.Errorf("2 s after sending %s are left", got)
 	}
-	if got := left(boot+2*time.Second, 4); got != 0 {
-		t.Errorf("another epoch has %s left", got)
+	if got := left(boot+2*time.Second, 4); got != ha.LeaseTime-2*time.Second {
+		t.Errorf("resumed in the next epoch %s are left", got)
+	}
+	if got := left(boot+2*time.Second, 2); got != 0 {
+		t.Errorf("an older epoch has %s left", got)
 	}
 	say(answer{Granted: 8, Leases: map[string]pgctl.Epoch{"shop": 3}})
 	say(answer{Granted: 7, Leases: map[string]pgctl.Epoch{"shop": 3}}) // late: it does not shorten

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -123,7 +124,8 @@ type Config struct {
 	Peers     Peers
 	NewServer func(pgctl.Instance, pgctl.Cluster) (LocalServer, error)
 	NewLife   func() pgctl.Life
-	Clock     func() time.Duration // CLOCK_BOOTTIME
+	Boot      string               // id of this boot of the host
+	Clock     func() time.Duration // CLOCK_BOOTTIME of that boot
 	Wall      func() time.Time     // dates only: when a deletion is final
 	Log       *slog.Logger
 }
@@ -135,6 +137,7 @@ type Node struct {
 	beats    Beats
 	wake     chan struct{} // a report changed: beat at once
 	ticks    chan struct{} // something the controller should look at
+	declared atomic.Bool   // a cluster was declared, changed or purged since the controller looked
 
 	mu       sync.Mutex
 	agents   map[string]*agent // by instance

@@ -23,6 +23,7 @@ type Observer struct {
 	hosts  map[string]*heardHost
 	grants map[string]grant // by host
 	asks   map[string][]string
+	news   map[string]bool          // instances with news for the controller
 	leases map[string]time.Duration // by cluster: punctual time of the last grant
 
 	restarted time.Duration // punctual time at which all silences began anew
@@ -42,7 +43,7 @@ type grant struct {
 }
 
 func newObserver() *Observer {
-	return &Observer{hosts: map[string]*heardHost{}, grants: map[string]grant{}, asks: map[string][]string{}, leases: map[string]time.Duration{}}
+	return &Observer{hosts: map[string]*heardHost{}, grants: map[string]grant{}, asks: map[string][]string{}, leases: map[string]time.Duration{}, news: map[string]bool{}}
 }
 
 // tick advances the punctual clock. A late tick restarts every silence.
@@ -89,9 +90,21 @@ func (o *Observer) hear(host string, number uint64, reports []ha.Report) (news b
 	h.at, h.number = o.now, number
 	for _, r := range reports {
 		old, known := h.reports[r.Instance]
-		news = news || !known || !reflect.DeepEqual(essence(old), essence(r)) || len(r.Senders) > 0 && r.Promoted != nil || r.Probe != nil
+		newer := !known || !reflect.DeepEqual(essence(old), essence(r)) || len(r.Senders) > 0 && r.Promoted != nil || r.Probe != nil
+		if newer {
+			o.news[r.Instance], news = true, true
+		}
 		h.reports[r.Instance], h.heard[r.Instance] = r, o.now
 	}
+	return news
+}
+
+// takeNews are the instances that were heard of with news since the last call.
+func (o *Observer) takeNews() map[string]bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	news := o.news
+	o.news = map[string]bool{}
 	return news
 }
 

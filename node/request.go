@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -104,6 +106,13 @@ func (n *Node) requestOf(cluster string) *ha.Request {
 		return &ask
 	}
 	return nil
+}
+
+// requested are the clusters that an operator asked something of.
+func (n *Node) requested() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Keys(n.requests))
 }
 
 // answerRequest tells whoever asked what became of it.

@@ -16,12 +16,14 @@ func (c *controller) roll(ctx context.Context, state State, cluster string, v ha
 		return
 	}
 	instances := slices.Collect(state.Instances(cluster))
+	declared, _ := state.Cluster(cluster)
 	var members []rollout.Member
 	for i, m := range v.Members {
 		r := m.Report
 		members = append(members, rollout.Member{
 			Instance: m.Instance, Leader: m.Life == l.Leader, Pending: len(r.Pending) > 0, InPlace: r.InPlace,
-			Well:       m.Age <= ha.Fresh && r.State == ha.Running && (m.Life == l.Leader && r.Open || r.Upstream == m.Life.MemberName(l.Epoch)),
+			Well: m.Age <= ha.Fresh && r.State == ha.Running && r.Applied == declared.Revision && // it says what it waits for
+				(m.Life == l.Leader && r.Open || r.Upstream == m.Life.MemberName(l.Epoch)),
 			Restarting: instances[i].Restart != r.Restarted,
 		})
 	}

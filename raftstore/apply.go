@@ -190,7 +190,7 @@ func (s *Store) await() {
 		err := s.settle(p.future)
 		<-s.slots
 		if err == nil && len(s.waiting) == 0 && len(s.proposed) == 0 && hurries(p.batch) {
-			s.raft.Barrier(0) // its outcome says nothing new
+			s.loops.Go(func() { _ = s.cover(s.raft.Barrier(0)) }) // its outcome says nothing new
 		}
 		switch {
 		case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):

@@ -124,6 +124,16 @@ func (s *Store) settle(f raft.Future) error {
 	}
 }
 
+// cover waits for a barrier and notes that the entries up to it are applied: it is not for the FSM, and
+// readers would wait for it.
+func (s *Store) cover(barrier raft.Future) error {
+	err := s.settle(barrier)
+	if position, ok := barrier.(raft.IndexFuture); ok && err == nil {
+		s.fsm.cover(position.Index())
+	}
+	return err
+}
+
 // State is the newest state that this daemon knows.
 func (s *Store) State() *State { return s.fsm.current.Load() }
 
@@ -190,11 +200,8 @@ func (s *Store) trackLeadership() {
 				continue
 			}
 			term, barrier := s.raft.CurrentTerm(), s.raft.Barrier(0)
-			if s.settle(barrier) != nil {
+			if s.cover(barrier) != nil {
 				continue
-			}
-			if position, ok := barrier.(raft.IndexFuture); ok {
-				s.fsm.cover(position.Index())
 			}
 			if s.raft.State() == raft.Leader && s.raft.CurrentTerm() == term {
 				s.setLead(term)

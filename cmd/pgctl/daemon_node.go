@@ -23,9 +23,10 @@ type nodeStore struct {
 // State is the newest picture.
 func (s nodeStore) State() node.State { return s.Store.State() }
 
-// Wait returns when something about the cluster, or for "" about this host, is newer than index.
+// Wait returns when something about the cluster is newer than index; for "" when that is so of this
+// host, of the list of hosts, or of any declaration.
 func (s nodeStore) Wait(ctx context.Context, cluster string, index uint64) error {
-	topics := []raftstore.Topic{raftstore.HostTopic(s.host), raftstore.HostsTopic}
+	topics := []raftstore.Topic{raftstore.HostTopic(s.host), raftstore.HostsTopic, raftstore.ClustersTopic}
 	if cluster != "" {
 		topics = []raftstore.Topic{raftstore.ClusterTopic(cluster)}
 	}
@@ -65,7 +66,7 @@ func (s nodeStore) Purge(ctx context.Context, cluster string) error {
 func (d *daemon) newNode() *node.Node {
 	store := nodeStore{d.store, d.config.Name}
 	config := node.Config{
-		Host: d.config.Name, Store: store, Proposer: store, Peers: d.peers, NewLife: newLife, Clock: bootTime, Wall: time.Now, Log: d.log,
+		Host: d.config.Name, Store: store, Proposer: store, Peers: d.peers, NewLife: newLife, Boot: bootID(), Clock: bootTime, Wall: time.Now, Log: d.log,
 	}
 	if d.config.Cluster.Server {
 		config.Quorum = store

@@ -74,8 +74,8 @@ type localServer struct {
 	posture   posture
 	cluster   pgctl.Cluster
 	accepted  *pgctl.ClusterSpec // the last declaration that the server took
-	members   []string // addresses of the hosts of the cluster
-	ready     bool     // the data directory was checked
+	members   []string           // addresses of the hosts of the cluster
+	ready     bool               // the data directory was checked
 	confirmed *ha.Confirmation
 	pid       int // the postmaster that confirmed
 	stopped   *ha.Stopped
@@ -213,8 +213,9 @@ func (s *localServer) apply(ctx context.Context) (changed bool, refused, err err
 	spec, before := s.cluster.Spec, s.accepted
 	s.mu.Unlock()
 	changed, err = s.write(ctx, spec)
+	_, _, _, running := s.pg.Processes.Find(s.pg.PGData())
 	switch {
-	case err == nil && (before == nil || !reflect.DeepEqual(spec, *before)):
+	case running && err == nil && (before == nil || !reflect.DeepEqual(spec, *before)):
 		err = s.save("declaration.json", spec)
 		s.mu.Lock()
 		s.accepted = &spec

@@ -80,7 +80,7 @@ func newApp(replay replayFunc, others ...*cli.Command) *cli.App {
 		Commands: append(others,
 			applyCommand(), diffCommand(), listCommand(), showCommand(), statusCommand(), deleteCommand(),
 			undeleteCommand(), eventsCommand(), switchoverCommand(), failoverCommand(), psqlCommand(), dsnCommand(),
-			passwordCommand(), hostsCommand(), serversCommand(), snapshotCommand(), debugCommand(replay), versionCommand(),
+			passwordCommand(), hostsCommand(), serversCommand(), settingsCommand(), snapshotCommand(), debugCommand(replay), versionCommand(),
 			completionCommand(),
 		),
 		EnableBashCompletion:  true,

@@ -211,15 +211,19 @@ func (s *session) await(ctx context.Context, name string, after uint64, limit ti
 	}
 }
 
+// blindPatience is how long a server may hear no heartbeats because it has just started.
+const blindPatience = 5 * time.Second
+
 // awaitHealthy waits until a cluster is well and as declared, or stopped because that was asked for.
 func (s *session) awaitHealthy(ctx context.Context, name string, after uint64, limit time.Duration) error {
+	began := time.Now()
 	return s.await(ctx, name, after, limit, func(ctx context.Context) (bool, string, error) {
 		status, err := s.api.Status(ctx, name, client.Read{})
-		if err == nil && status.Blind {
+		if err == nil && status.Blind && time.Since(began) > blindPatience {
 			return false, "", pgctl.Errorf(pgctl.CodeInvalid, "the daemon that answers hears no heartbeats, so it cannot tell").
 				At("address").WithHint("what was ordered goes on; ask a server: pgctl servers lists them")
 		}
-		finished := status.Index >= after && (status.Health == api.LevelWell || status.Health == api.LevelStopped)
+		finished := !status.Blind && status.Index >= after && (status.Health == api.LevelWell || status.Health == api.LevelStopped)
 		if finished {
 			s.say("%s: %s", name, status.Summary)
 		}

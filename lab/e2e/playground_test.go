@@ -151,7 +151,7 @@ func eventually(t *testing.T, story string, holds func() (ok bool, what string))
 // apply declares a cluster and waits until it is well.
 func apply(t *testing.T, manifest string) {
 	t.Helper()
-	if out, err := try(manifest, "apply", "-f", "-", "--yes", "--wait"); err != nil {
+	if out, err := try(manifest, "apply", "-f", "-", "--yes", "--wait", "--timeout", patience.String()); err != nil {
 		t.Fatalf("apply: %v\n%s", err, out)
 	}
 }

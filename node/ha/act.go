@@ -28,6 +28,9 @@ func Act(v InstanceView) []Step {
 	if v.Self.Restart > v.Local.Restarted && l.Phase == pgctl.Steady && s.State == Running && v.Local.Rewinding == 0 {
 		return []Step{{Do: Restart, Budget: StopPlanned, Why: "a restart was ordered"}}
 	}
+	if overdue(v) {
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "its lease is over"}}
+	}
 	switch l.Phase {
 	case pgctl.Bootstrapping:
 		if leads && s.State == Down {
@@ -48,6 +51,15 @@ func Act(v InstanceView) []Step {
 		return actFollowing(v)
 	}
 	return actUnknown(v)
+}
+
+// overdue says whether the old leader of a lease cluster has to stop during an election: nothing but its
+// lease keeps it from acknowledging, so the next one may begin without it from then on.
+func overdue(v InstanceView) bool {
+	l, s := v.Leadership, v.Server
+	election := l.Phase == pgctl.Recruiting || l.Phase == pgctl.Promoting
+	return election && l.Mode == pgctl.Lease && v.Lease <= 0 && l.Rule.Leader == v.Self.Life && l.Leader != v.Self.Life &&
+		s.Open && (s.Primary || s.State == Starting)
 }
 
 // Trouble says why a life whose directory is not there may not be made anew, or "": whoever may have
@@ -277,16 +289,29 @@ const (
 	Beyond              // it has what the leader lost, on the same timeline
 )
 
+// before is the ancestry of a timeline in that of a later one.
+func before(h pgctl.LogHistory, t pgctl.Timeline) pgctl.LogHistory {
+	at := slices.IndexFunc(h, func(s pgctl.Switch) bool { return s.Timeline >= t })
+	if at < 0 {
+		return h
+	}
+	return h[:at]
+}
+
 // Compare holds an instance's log, replayed to its end and with no receiver, against a leader's.
 func Compare(s Server, source Source) (Fit, string) {
 	own := pgctl.Position{Timeline: s.Timeline, LSN: s.Replayed}
+	end, shared := source.History.EndOf(own.Timeline)
+	former := before(source.History, own.Timeline)
+	if (shared || own.Timeline == source.Timeline) && len(s.History) > 0 && len(former) > 0 && !slices.Equal(s.History, former) {
+		return Beyond, fmt.Sprintf("its timeline %d is not the leader's: somebody promoted by hand", own.Timeline)
+	}
 	if own.Timeline == source.Timeline {
 		if own.LSN <= source.End {
 			return Fits, fmt.Sprintf("%s is a point of the leader's log", own)
 		}
 		return Beyond, fmt.Sprintf("%s is beyond the leader's end %s on the same timeline", own, source.End)
 	}
-	end, shared := source.History.EndOf(own.Timeline)
 	switch {
 	case !shared:
 		return Diverged, fmt.Sprintf("timeline %d is not in the leader's history", own.Timeline)

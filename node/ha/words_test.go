@@ -130,8 +130,14 @@ func serverWords(s *ha.Server) settings {
 		"directory": func(v string) { s.Directory = ha.Directory(v) }, "trouble": text(&s.Trouble), "busy": text(&s.Busy),
 		"state": func(v string) { s.State = ha.State(v) }, "crashed": boolean(&s.Crashed), "downfor": wait(&s.DownFor),
 		"signal": boolean(&s.Signal), "primary": boolean(&s.Primary), "open": boolean(&s.Open), "atend": boolean(&s.AtEnd),
-		"tl":       func(v string) { s.Timeline = pgctl.Timeline(number(v)) },
-		"at":       func(v string) { s.Position = position(v); s.Timeline, s.Replayed = s.Position.Timeline, s.Position.LSN },
+		"tl": func(v string) { s.Timeline = pgctl.Timeline(number(v)) },
+		"at": func(v string) { s.Position = position(v); s.Timeline, s.Replayed = s.Position.Timeline, s.Position.LSN },
+		"history": func(v string) {
+			s.History = nil
+			for part := range strings.SplitSeq(v, ",") {
+				s.History = append(s.History, switchAt(part))
+			}
+		},
 		"receiver": name(&s.Receiver), "upstream": name(&s.Upstream), "address": text(&s.Address), "waiting": wait(&s.Waiting),
 		"slots": func(v string) {
 			s.Slots = nil

@@ -59,12 +59,24 @@ func (w *World) edit(name string, edit func(*pgctl.Cluster)) (uint64, error) {
 	if err := w.failing(); err != nil {
 		return 0, err
 	}
-	return w.Change(func(f *Facts) {
+	state := api.StateRunning
+	index := w.Change(func(f *Facts) {
 		c := *f.Clusters[name]
 		edit(&c)
 		c.Revision = f.At
 		f.Clusters[name] = &c
-	}), nil
+		if c.Deleted != nil {
+			state = api.StateStopped
+		}
+	})
+	w.Beat(func(live []api.Live, _ map[string]time.Duration) { // they obey at once
+		for i := range live {
+			if strings.HasPrefix(live[i].Instance, name+"-") {
+				live[i].State, live[i].Applied = state, index
+			}
+		}
+	})
+	return index, nil
 }
 
 // PutSetting implements server.SettingWriter.

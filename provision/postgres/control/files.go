@@ -268,8 +268,8 @@ func (i *Instance) PendingRestart(ctx context.Context) ([]string, error) {
 func (i *Instance) AuditSettings(ctx context.Context) ([]string, error) {
 	return i.strings(ctx, fmt.Sprintf(`
 		select format('%%s line %%s is not applied: %%s', sourcefile, sourceline, error)
-			from pg_file_settings where error is not null and name is distinct from all
-				(select name from pg_settings where context = 'postmaster') -- these wait for a restart
+			from pg_file_settings where error is not null and coalesce(name, '') not in
+				(select name from pg_settings where context = 'postmaster')
 		union all
 		select format('%%s = %%s comes from %%s', name, setting, sourcefile) from pg_settings
 			where sourcefile is not null and sourcefile <> current_setting('config_file') and name in (%s)

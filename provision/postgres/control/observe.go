@@ -69,7 +69,7 @@ var observeSQL = `select json_build_object(
 	'alone', (select pg_is_in_recovery() and source = 'command line' from pg_settings where name = 'primary_conninfo'),
 	'segment', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
 	'receiver', (select row_to_json(x) from (select pid, status, sender_host host, sender_port port,
-		coalesce(substring(conninfo from 'application_name=([^ ]+)'), '') "name",
+		coalesce(substring(conninfo from 'application_name=''?([^ '']+)'), '') "name",
 		received_tli timeline, latest_end_lsn latest_end from pg_stat_wal_receiver) x),
 	'upstream', coalesce(substring(current_setting('primary_conninfo') from 'application_name=''?([^ '']+)'), ''),
 	'slots', (select coalesce(json_agg(slot_name order by slot_name), '[]') from pg_replication_slots
