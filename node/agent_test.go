@@ -50,6 +50,7 @@ func (f *fake) count(do ha.Action) int {
 	defer f.mu.Unlock()
 	return len(slices.DeleteFunc(slices.Clone(f.did), func(a ha.Action) bool { return a != do }))
 }
+
 func (p hostPicture) InstancesOf(host string) iter.Seq[pgctl.Instance] {
 	return slices.Values(p.instances[:1])
 }
@@ -58,6 +59,11 @@ func (p hostPicture) InstancesOf(host string) iter.Seq[pgctl.Instance] {
 type hostPicture struct{ picture }
 
 type hostGroup struct{ *group }
+
+func (g hostGroup) Wait(ctx context.Context, _ string, _ uint64) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 func (g hostGroup) State() State { return hostPicture{g.group.State().(picture)} }
 
