@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"reflect"
 	"sync"
 	"time"
 
@@ -51,13 +50,6 @@ type agent struct {
 	proven   time.Duration // on the node's clock: when the server last proved its health
 	probe    *ha.Probe
 	probed   time.Duration
-}
-
-// operation is a step that runs beside the loop, so that observing and reporting go on.
-type operation struct {
-	task   Task
-	cancel context.CancelFunc
-	done   chan error
 }
 
 // manageAgents keeps one agent for each life that is assigned to this host.
@@ -189,6 +181,7 @@ func (a *agent) turn(ctx context.Context) (busy bool) {
 	if !led || !declared {
 		return false
 	}
+	a.outdate(leadership)
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	seen := a.server.Observe(looking)
 	cancel()
@@ -243,9 +236,6 @@ func (a *agent) view(state State, l pgctl.Leadership, seen Observed) (ha.Instanc
 	return v, hosts
 }
 
-// yields says whether the operation gives way to newer decisions.
-func (o *operation) yields() bool { return o.task.Do == ha.Confirm }
-
 // begin starts a step beside the loop.
 func (a *agent) begin(ctx context.Context, task Task) {
 	running, cancel := context.WithCancel(ctx)
@@ -285,29 +275,6 @@ func (a *agent) complain(task Task, err error) {
 		a.lost = err
 	}
 	a.log.Warn("step failed", "do", task.Do, "error", err)
-}
-
-// supersede cancels a yielding operation that is no longer what should be done.
-func (a *agent) supersede(steps []ha.Step) {
-	if a.doing == nil || !a.doing.yields() {
-		return
-	}
-	for _, s := range steps {
-		if s.Do == a.doing.task.Do && s.Epoch == a.doing.task.Epoch && reflect.DeepEqual(s.Rule, a.doing.task.Rule) {
-			return
-		}
-	}
-	a.abandon()
-}
-
-// abandon cancels whatever is being done and waits for its end.
-func (a *agent) abandon() {
-	if a.doing == nil {
-		return
-	}
-	a.doing.cancel()
-	<-a.doing.done
-	a.doing = nil
 }
 
 // upkeep is what the upkeep depends on; when it changes it does not wait for its turn.

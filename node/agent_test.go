@@ -110,7 +110,9 @@ func TestAHostSpeaksWhileAFormerLifeIsStopped(t *testing.T) {
 	var working sync.WaitGroup
 	working.Go(func() { n.employ(t.Context(), in.group.now.instances[0], in.group.State()) })
 	<-opening
-	n.mu.Lock() // a heartbeat needs it
+	if !n.mu.TryLock() {
+		t.Fatal("a heartbeat would wait")
+	}
 	n.mu.Unlock()
 	close(opened)
 	working.Wait()

@@ -78,11 +78,15 @@ func (c *controller) wanted(cluster pgctl.Cluster, instances []pgctl.Instance) (
 	return put
 }
 
-// removable are leaving instances that no rule names any more and whose server is down.
+// removable are leaving instances that no rule names any more and whose server is down, or whose host
+// has been silent for so long that nobody waits for it. What is left there is kept aside.
 func removable(l pgctl.Leadership, leaving []pgctl.Instance, reports map[string]Heard) (gone []string) {
 	for _, i := range leaving {
 		named := i.Life == l.Leader || i.Life == l.Rule.Leader || ha.Joint(ha.Binding(&l), l.RuleInForce()).Names(i.Life)
-		if state := reports[i.Name].Report.State; !named && (state == ha.Down || state == ha.Absent) {
+		heard := reports[i.Name]
+		state, current := heard.Report.State, heard.Report.Life == i.Life && heard.Host == i.Host
+		stopped := current && heard.Age <= ha.Fresh && (state == ha.Down || state == ha.Absent)
+		if !named && (stopped || heard.Host != "" && heard.Age > ha.DetectMost) {
 			gone = append(gone, i.Name)
 		}
 	}

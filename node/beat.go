@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -25,8 +26,8 @@ type sentBeat struct {
 
 // lease is what this host may count on.
 type lease struct {
-	epoch pgctl.Epoch
-	until pgctl.Instant
+	Epoch pgctl.Epoch   `json:"epoch"`
+	Until pgctl.Instant `json:"until"`
 }
 
 const beatsRemembered = 64 // 19 s of beats; a lease is 5 s
@@ -109,16 +110,21 @@ func (n *Node) Answered(payload []byte) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	renewed := false
 	for _, b := range n.sent {
 		if b.number != a.Granted || a.Granted == 0 {
 			continue
 		}
 		for cluster, epoch := range a.Leases {
 			until := b.at.Add(ha.LeaseTime)
-			if old := n.leases[cluster]; old.epoch < epoch || old.epoch == epoch && old.until.Up < until.Up {
+			if old := n.leases[cluster]; old.Epoch < epoch || old.Epoch == epoch && old.Until.Up < until.Up {
 				n.leases[cluster] = lease{epoch, until}
+				renewed = true
 			}
 		}
+	}
+	if renewed {
+		n.keepLeases()
 	}
 	for _, cluster := range a.Ask {
 		n.asked[cluster] = true
@@ -130,14 +136,39 @@ func (n *Node) Answered(payload []byte) {
 	}
 }
 
+// keepLeases writes the leases where a restarted daemon finds them: it must not stop a leader that may go
+// on. They name their boot, so that after another one they are worth nothing. Called with mu held.
+func (n *Node) keepLeases() {
+	text, err := json.Marshal(n.leases)
+	if err == nil {
+		err = os.WriteFile(n.LeaseFile+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(n.LeaseFile+".new", n.LeaseFile)
+	}
+	if err != nil {
+		n.Log.Warn("leases are not kept for the next start of the daemon", "error", err)
+	}
+}
+
+// findLeases takes over what a former daemon of this boot held.
+func findLeases(path string) map[string]lease {
+	found := map[string]lease{}
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &found) != nil || found == nil {
+		return map[string]lease{} // none is always safe: the leader stops and is elected again
+	}
+	return found
+}
+
 // leaseLeft is how long a leader of this epoch may go on without another renewal. One that was granted
 // in an earlier epoch holds as well: whoever chooses another leader waits for its end, and a leader that
 // resumes must not stop before its first renewal.
 func (n *Node) leaseLeft(cluster string, epoch pgctl.Epoch) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if held := n.leases[cluster]; held.epoch <= epoch {
-		left, _ := held.until.Since(pgctl.Instant{Boot: n.Boot, Up: n.Clock()}) // of another boot, or past: nothing
+	if held := n.leases[cluster]; held.Epoch <= epoch {
+		left, _ := held.Until.Since(pgctl.Instant{Boot: n.Boot, Up: n.Clock()}) // of another boot, or past: nothing
 		return left
 	}
 	return 0

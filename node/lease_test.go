@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"iter"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -125,7 +126,8 @@ func TestNothingIsGrantedOnceRecruitingBegan(t *testing.T) {
 func TestALeaseHoldsFromSending(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(int64(boot))
-	n := New(Config{Host: "one", Boot: "boot", Clock: func() time.Duration { return time.Duration(clock.Load()) }, Log: slog.New(slog.DiscardHandler)})
+	file := filepath.Join(t.TempDir(), "leases.json")
+	n := New(Config{Host: "one", Boot: "boot", LeaseFile: file, Clock: func() time.Duration { return time.Duration(clock.Load()) }, Log: slog.New(slog.DiscardHandler)})
 	n.sent = []sentBeat{{number: 7, at: pgctl.Instant{Boot: "boot", Up: boot}}, {number: 8, at: pgctl.Instant{Boot: "boot", Up: boot + time.Second}}}
 	say := func(a answer) {
 		text, err := json.Marshal(a)
@@ -141,6 +143,12 @@ func TestALeaseHoldsFromSending(t *testing.T) {
 	say(answer{Granted: 7, Leases: map[string]pgctl.Epoch{"shop": 3}})
 	if got := left(boot+2*time.Second, 3); got != ha.LeaseTime-2*time.Second {
 		t.Errorf("2 s after sending %s are left", got)
+	}
+	for bootID, want := range map[string]time.Duration{"boot": ha.LeaseTime - 2*time.Second, "another": 0} {
+		restarted := New(Config{Host: "one", Boot: bootID, LeaseFile: file, Clock: n.Clock})
+		if got := restarted.leaseLeft("shop", 3); got != want {
+			t.Errorf("a daemon started again in boot %q has %s left, not %s", bootID, got, want)
+		}
 	}
 	if got := left(boot+2*time.Second, 4); got != ha.LeaseTime-2*time.Second {
 		t.Errorf("resumed in the next epoch %s are left", got)

@@ -125,6 +125,7 @@ type Config struct {
 	NewServer func(pgctl.Instance, pgctl.Cluster) (LocalServer, error)
 	NewLife   func() pgctl.Life
 	Boot      string               // id of this boot of the host
+	LeaseFile string               // where leases outlive the daemon, not the boot
 	Clock     func() time.Duration // CLOCK_BOOTTIME of that boot
 	Wall      func() time.Time     // dates only: when a deletion is final
 	Log       *slog.Logger
@@ -161,7 +162,7 @@ func (n *Node) settleUntil() time.Duration { return n.started + settleTime }
 func New(c Config) *Node {
 	return &Node{
 		Config: c, Observer: newObserver(), wake: make(chan struct{}, 1), ticks: make(chan struct{}, 1),
-		agents: map[string]*agent{}, leases: map[string]lease{}, asked: map[string]bool{}, requests: map[string]*request{},
+		agents: map[string]*agent{}, leases: findLeases(c.LeaseFile), asked: map[string]bool{}, requests: map[string]*request{},
 		unplaced: map[string]string{}, waiting: map[string]string{}, decided: map[string]Decided{}, started: c.Clock(),
 	}
 }

@@ -221,3 +221,6 @@ func (a apiDaemon) unplaceable(state server.State, wanted *pgctl.Cluster) []stri
 	}
 	return nil
 }
+
+// Encode writes a declaration as a manifest.
+func (a apiDaemon) Encode(cluster *pgctl.Cluster) ([]byte, error) { return declared.Encode(cluster) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -66,7 +67,7 @@ func (s nodeStore) Purge(ctx context.Context, cluster string) error {
 func (d *daemon) newNode() *node.Node {
 	store := nodeStore{d.store, d.config.Name}
 	config := node.Config{
-		Host: d.config.Name, Store: store, Proposer: store, Peers: d.peers, NewLife: newLife, Boot: bootID(), Clock: bootTime, Wall: time.Now, Log: d.log,
+		Host: d.config.Name, Store: store, Proposer: store, Peers: d.peers, NewLife: newLife, Boot: bootID(), LeaseFile: filepath.Join(d.config.SocketDir, "leases.json"), Clock: bootTime, Wall: time.Now, Log: d.log,
 	}
 	if d.config.Cluster.Server {
 		config.Quorum = store

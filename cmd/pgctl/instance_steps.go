@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -53,6 +54,10 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 // prepare makes the life's folder with what an instance needs before there is data.
 func (s *localServer) prepare(ctx context.Context) error {
 	passwords, err := s.around.passwords(ctx, s.self.Cluster)
+	if _, missing := os.Stat(s.pg.Passfile()); err != nil && missing == nil {
+		s.log.Info("no server of the store says the passwords; those on disk are used", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -257,6 +262,9 @@ func (s *localServer) detach(ctx context.Context) error {
 		}
 		gone, err := s.pg.TerminateReceiver(within)
 		if err == nil && gone && read {
+			if err := s.unblock(ctx); err != nil {
+				s.log.Info("sessions that may hold up replay could not be ended; it is tried again", "error", err)
+			}
 			return nil
 		}
 		if sleep(within, lookAgain/4) != nil {
@@ -271,6 +279,16 @@ func (s *localServer) detach(ctx context.Context) error {
 		return err
 	}
 	return s.pg.StartRecruit(ctx)
+}
+
+// unblock ends the sessions that hold up replay: during an election nobody may wait for their queries.
+// Lowering the delays by reload does not end a conflict that is there already.
+func (s *localServer) unblock(ctx context.Context) error {
+	ended, err := s.pg.ReplayUnblock(ctx)
+	if ended > 0 {
+		s.note(pgctl.Warning, "replay.unblocked", "%d sessions that held up replay were ended", ended)
+	}
+	return err
 }
 
 // follow streams from the leader under the epoch's name, and serves reads; the timeline is noted before.

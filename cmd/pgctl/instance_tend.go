@@ -71,6 +71,9 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 	}
 	if !task.View.Server.Primary {
 		s.took(task, read)
+		if s.electing() && !task.View.Server.AtEnd {
+			return s.unblock(ctx)
+		}
 		if now-s.tended.advanced >= advanceEvery {
 			s.tended.advanced = now
 			return s.advanceSlots(ctx, task)
@@ -108,6 +111,13 @@ func (s *localServer) took(task node.Task, read bool) {
 	if read && s.posture.Started {
 		s.applied = task.Cluster.Revision
 	}
+}
+
+// electing says whether replay is to wait for no query.
+func (s *localServer) electing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.posture.ReplayNow
 }
 
 func (s *localServer) lastCheckpoint() pgctl.Timeline {

@@ -35,11 +35,18 @@ func listCommand() *cli.Command {
 
 func showCommand() *cli.Command {
 	return &cli.Command{
-		Name: "show", ArgsUsage: "NAME", Usage: "show a cluster: declaration, leadership, instances", Flags: clientFlags(),
+		Name: "show", ArgsUsage: "NAME", Usage: "show a cluster: declaration, leadership, instances",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "manifest", Usage: "only the declaration, as a manifest that apply takes"},
+		}, clientFlags()...),
 		BashComplete: completeClusters,
 		Action: action("NAME", func(ctx context.Context, s *session, args []string) error {
 			out, err := s.api.Cluster(ctx, args[0], client.Read{})
 			if err != nil {
+				return err
+			}
+			if s.Bool("manifest") {
+				_, err = io.WriteString(s.App.Writer, out.Manifest)
 				return err
 			}
 			return s.print(out, func(w io.Writer) { printDetail(w, out) })

@@ -32,6 +32,7 @@ type ClusterDetail struct {
 	Cluster    pgctl.Cluster     `json:"cluster"`
 	Leadership *pgctl.Leadership `json:"leadership,omitempty"`
 	Instances  []InstanceDetail  `json:"instances"` // by ordinal
+	Manifest   string            `json:"manifest"`  // the declaration as a manifest, YAML
 }
 
 // InstanceDetail is an assignment and what was last heard of it.

@@ -290,3 +290,8 @@ func (w *World) Restore(_ context.Context, from io.Reader) error {
 	})
 	return nil
 }
+
+// Encode implements server.Manifests: a list of one document.
+func (w *World) Encode(c *pgctl.Cluster) ([]byte, error) {
+	return yaml.Marshal([]document{{Name: c.Name, Version: c.Spec.Version, Instances: c.Spec.Instances, Parameters: c.Spec.Parameters}})
+}

@@ -151,3 +151,22 @@ type discard struct{ header http.Header }
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discard) WriteHeader(int)             {}
+
+// unmoved is a world in which nothing about clusters or hosts ever changes.
+type unmoved struct{ *apitest.World }
+
+// Changed implements server.Reader.
+func (unmoved) Changed(string) uint64 { return 1 }
+
+// TestDiscoveryIsKept: what does not concern the cluster does not make its answer anew.
+func TestDiscoveryIsKept(t *testing.T) {
+	w := apitest.New()
+	options := w.Options()
+	options.State = unmoved{w}
+	h := server.Public(options)
+	first, began := discover(t, h, ""), time.Now()
+	w.Change(func(*apitest.Facts) {})
+	if again := discover(t, h, ""); again.Index != first.Index && time.Since(began) < 100*time.Millisecond {
+		t.Errorf("made anew: index %d, was %d", again.Index, first.Index)
+	}
+}

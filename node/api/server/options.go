@@ -108,6 +108,8 @@ type Manifests interface {
 	// Plan checks a wanted cluster against the state (versions and parameters that exist, hosts enough) and
 	// says what would change. current is nil for a new cluster.
 	Plan(ctx context.Context, state State, current, wanted *pgctl.Cluster) (Plan, error)
+	// Encode writes a declaration as a manifest, YAML.
+	Encode(cluster *pgctl.Cluster) ([]byte, error)
 }
 
 // Document is a cluster that a manifest declares.

@@ -114,7 +114,10 @@ func (s *server) cluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := s.detail(state, c)
+	out, err := s.detail(state, c)
+	if err != nil {
+		return err
+	}
 	return answer(w, out.Meta, out)
 }
 
@@ -133,8 +136,12 @@ func (s *server) one(r *http.Request) (State, *pgctl.Cluster, error) {
 }
 
 // detail is all there is to know about a cluster.
-func (s *server) detail(state State, c *pgctl.Cluster) api.ClusterDetail {
-	out := api.ClusterDetail{Meta: meta(state), Cluster: *c, Instances: []api.InstanceDetail{}}
+func (s *server) detail(state State, c *pgctl.Cluster) (api.ClusterDetail, error) {
+	text, err := s.Manifests.Encode(c)
+	if err != nil {
+		return api.ClusterDetail{}, err
+	}
+	out := api.ClusterDetail{Meta: meta(state), Cluster: *c, Instances: []api.InstanceDetail{}, Manifest: string(text)}
 	out.Leadership, _ = state.Leadership(c.Name)
 	live := s.Live.Instances(c.Name)
 	for _, i := range state.Instances(c.Name) {
@@ -147,7 +154,7 @@ func (s *server) detail(state State, c *pgctl.Cluster) api.ClusterDetail {
 		}
 		out.Instances = append(out.Instances, detail)
 	}
-	return out
+	return out, nil
 }
 
 // judge says how well a cluster is.

@@ -138,7 +138,10 @@ func (s *server) putCluster(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound(state, wanted.Name)
 	}
-	out := s.detail(state, c)
+	out, err := s.detail(state, c)
+	if err != nil {
+		return err
+	}
 	return answer(w, out.Meta, out)
 }
 

@@ -263,6 +263,9 @@ func rewinds(t *testing.T, a, b *node) {
 	if n := a.number("select count(*) from public.t where x = 3"); n != 1 {
 		t.Error("the new leader's row is not there")
 	}
+	if read, err := a.HasRead(ctx); err != nil || !read {
+		t.Errorf("has read its settings: %v, %v", read, err)
+	}
 	if pending, err := a.PendingRestart(ctx); err != nil || len(pending) > 0 {
 		t.Errorf("pending %v, %v", pending, err)
 	}
