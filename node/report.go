@@ -68,7 +68,8 @@ func (a *agent) describe(v ha.InstanceView, seen Observed) ha.Report {
 			r.Failed = a.problem
 		}
 	}
-	if seen.State == ha.Down && seen.Crashed && r.Failed == "" {
+	starting := a.doing != nil && a.doing.task.Do == ha.Start // noted as started before it is
+	if seen.State == ha.Down && seen.Crashed && !starting && r.Failed == "" {
 		r.Failed = "its Postgres is gone"
 	}
 	return r

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -73,8 +74,16 @@ func (d *daemon) newNode() *node.Node {
 		config.Quorum = store
 	}
 	around := d.surroundings()
+	refused := map[string]string{} // by instance; asked by one goroutine
 	config.NewServer = func(i pgctl.Instance, cluster pgctl.Cluster) (node.LocalServer, error) {
-		return newLocalServer(around, i, cluster)
+		s, err := newLocalServer(around, i, cluster)
+		if text := fmt.Sprint(err); err != nil && refused[i.Name] != text {
+			refused[i.Name] = text
+			d.note(pgctl.Event{
+				Severity: pgctl.Alarm, Cluster: i.Cluster, Instance: i.Name, Host: i.Host, Kind: "instance.refused", Message: text,
+			})
+		}
+		return s, err
 	}
 	return node.New(config)
 }

@@ -18,10 +18,12 @@ import (
 // or finds when it comes back much later. Other data stays, whether the store knows it or not.
 func (d *daemon) removePurged(ctx context.Context) {
 	for ctx.Err() == nil {
-		state := d.store.State()
-		if d.current.Load() {
-			d.removePurgedOf(ctx, state)
+		if !d.current.Load() { // on an older state a cluster may look purged that is not any more
+			_ = sleep(ctx, 200*time.Millisecond) // the loop ends with ctx
+			continue
 		}
+		state := d.store.State()
+		d.removePurgedOf(ctx, state)
 		waiting, cancel := context.WithTimeout(ctx, time.Minute)
 		_, _ = d.store.Wait(waiting, state.Index(), raftstore.ClustersTopic) // a time-out only means another look
 		cancel()

@@ -273,6 +273,10 @@ func (s *localServer) setAside() error {
 		if err != nil {
 			return err
 		}
+		if !madeByUs(former) {
+			return pgctl.Errorf(pgctl.CodeRefused, "%s stands where %s is to be, and pgctl did not make it", former.Folder(), s.self.Name).
+				WithHint("it is left as it is; move it away")
+		}
 		if _, err := former.Stop(ctx, ha.StopFailover); err != nil {
 			return err
 		}
@@ -287,6 +291,16 @@ func (s *localServer) setAside() error {
 		s.note(pgctl.Warning, "instance.kept", "a former data directory of %s is kept in %s", s.self.Name, kept)
 	}
 	return nil
+}
+
+// madeByUs says whether pgctl made a life's folder: it has files that are written before and after the data.
+func madeByUs(i *control.Instance) bool {
+	for _, path := range []string{filepath.Join(i.Folder(), "state.json"), i.Passfile()} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // note records an event about this instance.

@@ -71,3 +71,28 @@ func ledByHand(t *testing.T, cluster, instance string) {
 		t.Errorf("%s leads instead of %s", now, instance)
 	}
 }
+
+// A host that holds no part of the replicated state carries instances as well, and leads on when servers
+// die: one without an instance, which may lead the others, and the one with its standby.
+func TestAgentHost(t *testing.T) {
+	apply(t, manifest("edge", 2, "pgctl: {placement: {dataCenters: [a]}}")) // dev-1 and dev-4
+	well(t, "edge", 1)
+	w := write(t, "edge")
+	for _, i := range get[api.ClusterDetail](t, "show", "edge").Instances {
+		if now, _ := leader(t, "edge"); i.Host == "dev-4" && i.Name != now {
+			do(t, "switchover", "edge", "--to", i.Name, "--wait")
+		}
+	}
+	for _, lost := range []string{"dev-2", "dev-1"} {
+		more(t, w)
+		do(t, "dev", "kill", lost)
+		more(t, w)
+		if _, host := leader(t, "edge"); host != "dev-4" {
+			t.Errorf("the loss of %s moved the leader to %s", lost, host)
+		}
+		do(t, "dev", "start", lost)
+		well(t, "edge", 1)
+	}
+	nothingLost(t, w)
+	do(t, "delete", "edge", "--yes", "edge")
+}

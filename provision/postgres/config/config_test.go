@@ -231,3 +231,23 @@ func FuzzCatalog(f *testing.F) {
 		}
 	})
 }
+
+func TestNotLowerThanTheLeader(t *testing.T) {
+	s := settings() // with max_connections 200
+	s.AtLeast = map[string]int{"max_connections": 300, "max_wal_senders": 5, "max_worker_processes": 9}
+	f, err := Render(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"max_connections = '300'", "max_wal_senders = '20'", "max_worker_processes = '9'"} {
+		if !strings.Contains(f.Conf, line+"\n") {
+			t.Errorf("%s is missing", line)
+		}
+	}
+	if !f.Intact() {
+		t.Error("files as rendered do not look so")
+	}
+	if f.HBA += "host all all all trust\n"; f.Intact() {
+		t.Error("a change of a file goes unnoticed")
+	}
+}
