@@ -62,10 +62,10 @@ func TestStateIsRestored(t *testing.T) {
 // ledByHand has an operator say who leads a cluster whose state is unknown.
 func ledByHand(t *testing.T, cluster, instance string) {
 	t.Helper()
-	detail := get[api.ClusterDetail](t, "show", cluster)
-	if detail.Leadership.Phase != pgctl.Unknown {
-		t.Errorf("%s is %s although nobody can vouch for its leader", cluster, detail.Leadership.Phase)
-	}
+	eventually(t, cluster+" is unknown, since nobody can vouch for its leader", func() (bool, string) {
+		phase := get[api.ClusterDetail](t, "show", cluster).Leadership.Phase // of a daemon that may lag for a moment
+		return phase == pgctl.Unknown, string(phase)
+	})
 	do(t, "failover", cluster, "--to", instance, "--wait", "--timeout", patience.String())
 	if now, _ := leader(t, cluster); now != instance {
 		t.Errorf("%s leads instead of %s", now, instance)
