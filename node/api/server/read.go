@@ -36,6 +36,9 @@ func (s *server) state(r *http.Request, cluster string) (State, error) {
 		if err := s.Waiter.Wait(ctx, cluster, index); err != nil && ctx.Err() == nil {
 			return nil, err
 		}
+		if err := r.Context().Err(); err != nil { // whoever asked has gone, and must not take this for news
+			return nil, pgctl.Errorf(pgctl.CodeUnavailable, "the request was given up: %v", err)
+		}
 	}
 	return s.State.State(r.Context(), consistent)
 }
