@@ -148,6 +148,9 @@ func (c *Client) call(ctx context.Context, r request, into any) error {
 		return err
 	}
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return pgctl.Errorf(pgctl.CodeUnavailable, "the answer of %s broke off: %v", response.Request.URL.Host, err)
 	}
 	return nil
