@@ -138,7 +138,7 @@ func checkHistories(t *testing.T, histories [][]porcupine.Operation, kills int) 
 		if result := porcupine.CheckOperationsTimeout(registers, h, 10*time.Second); result == porcupine.Illegal {
 			t.Errorf("the history of setting %d (%d operations) is not linearizable", key, len(h))
 		} else if result == porcupine.Unknown {
-			t.Logf("the history of setting %d (%d operations) was not checked to its end", key, len(h))
+			t.Errorf("the history of setting %d (%d operations) was not checked to its end", key, len(h))
 		}
 	}
 	t.Logf("%d operations, %d of them with unknown outcome, %d leaders killed", all, unknown, kills)
