@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +19,8 @@ import (
 )
 
 // etcd is three members on the loopback interface, written through gRPC and read through its JSON gateway.
+// pgctl has TLS with certificates on both sides between daemons and towards clients; so has etcd when it is
+// secure. Discovery needs no certificate, and is compared with the other one.
 type etcd struct {
 	group
 	writers []*clientv3.Client // spread over the members
@@ -29,32 +33,41 @@ type etcd struct {
 // connections bounds how many gRPC connections the writers share, as in etcd's own benchmark tool.
 const connections = 100
 
-func startEtcd(ctx context.Context, binary, folder string, workers int) (system, error) {
+func startPlainEtcd(ctx context.Context, binary, folder string, workers int) (system, error) {
+	return startEtcd(ctx, binary, folder, workers, nil)
+}
+
+func startSecureEtcd(ctx context.Context, binary, folder string, workers int) (system, error) {
+	authority, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	return startEtcd(ctx, binary, folder, workers, authority)
+}
+
+// startEtcd starts three members; those with an authority are secure.
+func startEtcd(ctx context.Context, binary, folder string, workers int, authority *authority) (system, error) {
 	addresses, err := freeAddresses("127.0.0.1", 6)
 	if err != nil {
 		return nil, err
 	}
 	e := &etcd{readers: newHTTP(workers), value: strings.Repeat("v", valueSize)}
-	var members []string
-	for i := range 3 {
-		members = append(members, fmt.Sprintf("m%d=http://%s", i, addresses[3+i]))
-		e.urls = append(e.urls, "http://"+addresses[i])
-	}
-	for i, url := range e.urls {
-		home, peer := filepath.Join(folder, fmt.Sprint(i)), "http://"+addresses[3+i]
-		p, err := start(home, binary, "--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(home, "data"),
-			"--listen-client-urls", url, "--advertise-client-urls", url,
-			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-			"--initial-cluster", strings.Join(members, ","), "--initial-cluster-state", "new",
-			"--logger", "zap", "--log-level", "warn")
-		if err != nil {
-			e.stop()
+	scheme, config := "http://", (*tls.Config)(nil)
+	if authority != nil {
+		scheme = "https://"
+		if config, err = authority.client("pgctl://operator/bench"); err != nil {
 			return nil, err
 		}
-		e.group = append(e.group, p)
+		e.readers.Transport.(*http.Transport).TLSClientConfig = config
+	}
+	if err := e.startMembers(binary, folder, scheme, addresses, authority); err != nil {
+		e.stop()
+		return nil, err
 	}
 	for i := range min(workers, connections) {
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{addresses[i%3]}, Logger: zap.NewNop()})
+		client, err := clientv3.New(clientv3.Config{
+			Endpoints: []string{e.urls[i%3]}, TLS: config, Logger: zap.NewNop(),
+		})
 		if err != nil {
 			e.stop()
 			return nil, err
@@ -70,6 +83,43 @@ func startEtcd(ctx context.Context, binary, folder string, workers int) (system,
 		return nil, err
 	}
 	return e, nil
+}
+
+// startMembers starts the processes: three addresses are for clients, three for each other.
+func (e *etcd) startMembers(binary, folder, scheme string, addresses []string, authority *authority) error {
+	var members []string
+	for i := range 3 {
+		members = append(members, fmt.Sprintf("m%d=%s%s", i, scheme, addresses[3+i]))
+		e.urls = append(e.urls, scheme+addresses[i])
+	}
+	for i, url := range e.urls {
+		home, peer := filepath.Join(folder, fmt.Sprint(i)), scheme+addresses[3+i]
+		args := []string{
+			"--name", fmt.Sprintf("m%d", i), "--data-dir", filepath.Join(home, "data"),
+			"--listen-client-urls", url, "--advertise-client-urls", url,
+			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+			"--initial-cluster", strings.Join(members, ","), "--initial-cluster-state", "new",
+			"--logger", "zap", "--log-level", "warn",
+		}
+		if authority != nil {
+			if err := os.MkdirAll(home, 0o755); err != nil {
+				return err
+			}
+			if err := authority.save(home, fmt.Sprintf("pgctl://server/m%d", i), "127.0.0.1"); err != nil {
+				return err
+			}
+			for _, side := range []string{"", "peer-"} {
+				args = append(args, "--"+side+"client-cert-auth", "--"+side+"trusted-ca-file", filepath.Join(home, "ca.pem"),
+					"--"+side+"cert-file", filepath.Join(home, "host.pem"), "--"+side+"key-file", filepath.Join(home, "host-key.pem"))
+			}
+		}
+		p, err := start(home, binary, args...)
+		if err != nil {
+			return err
+		}
+		e.group = append(e.group, p)
+	}
+	return nil
 }
 
 // fill writes every key once, so that reads find something, and waits until all members have the last.

@@ -16,12 +16,16 @@ type operation func(ctx context.Context, worker, n int) error
 type result struct {
 	perSecond     float64
 	median, worst time.Duration // worst: 99 of 100 requests were faster
+	count         int
+	servers       time.Duration // processor time of all servers for one request
+	client        time.Duration // and of the client, which shares the machine
 }
 
 // String is for people who wait.
 func (r result) String() string {
-	return fmt.Sprintf("%8.0f/s, median %s, 99%% %s", r.perSecond,
-		r.median.Round(10*time.Microsecond), r.worst.Round(10*time.Microsecond))
+	return fmt.Sprintf("%8.0f/s, median %s, 99%% %s, processor: servers %s, client %s", r.perSecond,
+		r.median.Round(10*time.Microsecond), r.worst.Round(10*time.Microsecond),
+		r.servers.Round(time.Microsecond), r.client.Round(time.Microsecond))
 }
 
 // load runs an operation with so many workers, each one request after another. Each has made a request,
@@ -67,6 +71,7 @@ func load(ctx context.Context, workers int, duration time.Duration, do operation
 	}
 	slices.Sort(all)
 	return result{
+		count:     len(all),
 		perSecond: float64(len(all)) / duration.Seconds(),
 		median:    all[len(all)/2],
 		worst:     all[len(all)*99/100],

@@ -33,6 +33,8 @@ type system interface {
 	write(ctx context.Context, worker, n int) error
 	// read is one request over HTTP, answered from the memory of whoever is asked.
 	read(ctx context.Context, worker, n int) error
+	// cpu is how much processor time its processes have used.
+	cpu() time.Duration
 	// stop ends its processes.
 	stop()
 }
@@ -99,7 +101,9 @@ func run(ctx context.Context, o options) error {
 	starts := []struct {
 		name, binary string
 		start        func(ctx context.Context, binary, folder string, workers int) (system, error)
-	}{{"etcd", o.etcd, startEtcd}, {"pgctl", o.pgctl, startPgctl}}
+	}{
+		{"etcd", o.etcd, startSecureEtcd}, {"etcd without TLS", o.etcd, startPlainEtcd}, {"pgctl", o.pgctl, startPgctl},
+	}
 	for _, s := range starts {
 		if s.binary == "" {
 			continue
@@ -119,14 +123,15 @@ func run(ctx context.Context, o options) error {
 func compare(ctx context.Context, o options, names []string, systems map[string]system) error {
 	writes := newTable("Writes per second, values of "+strconv.Itoa(valueSize)+" bytes, three servers", names)
 	for _, workers := range o.writers {
-		results, err := turns(ctx, o, workers, names, func(name string) operation { return systems[name].write })
+		results, err := turns(ctx, o, workers, names, systems, system.write)
 		if err != nil {
 			return err
 		}
 		writes.add(workers, results)
 	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "etcd" }) // nor has discovery TLS
 	reads := newTable("Reads per second over HTTP (etcd: serializable; pgctl: discovery)", names)
-	results, err := turns(ctx, o, o.readers, names, func(name string) operation { return systems[name].read })
+	results, err := turns(ctx, o, o.readers, names, systems, system.read)
 	if err != nil {
 		return err
 	}
@@ -137,16 +142,21 @@ func compare(ctx context.Context, o options, names []string, systems map[string]
 
 // turns measures each system in turn, as many rounds as asked for, and takes the median.
 func turns(
-	ctx context.Context, o options, workers int, names []string, of func(string) operation,
+	ctx context.Context, o options, workers int, names []string, systems map[string]system,
+	do func(system, context.Context, int, int) error,
 ) (map[string]result, error) {
 	rounds := map[string][]result{}
 	for range o.rounds {
 		for _, name := range names {
-			r, err := load(ctx, workers, o.duration, of(name))
+			servers, client := systems[name].cpu(), ownCPU()
+			r, err := load(ctx, workers, o.duration, func(ctx context.Context, worker, n int) error {
+				return do(systems[name], ctx, worker, n)
+			})
 			if err != nil {
 				return nil, fmt.Errorf("%s, %d at a time: %w", name, workers, err)
 			}
-			fmt.Fprintf(os.Stderr, "    %-6s %5d at a time: %s\n", name, workers, r)
+			r.servers, r.client = (systems[name].cpu()-servers)/time.Duration(r.count), (ownCPU()-client)/time.Duration(r.count)
+			fmt.Fprintf(os.Stderr, "    %-16s %5d at a time: %s\n", name, workers, r)
 			rounds[name] = append(rounds[name], r)
 		}
 	}

@@ -18,16 +18,18 @@ type table struct {
 
 func newTable(title string, names []string) *table { return &table{title: title, names: names} }
 
-// add enters the results of one concurrency. The last column is the second system as a multiple of the
-// first.
+// add enters the results of one concurrency. The last columns are the last system as a multiple of each
+// other one.
 func (t *table) add(workers int, results map[string]result) {
 	row := fmt.Sprintf("| %d |", workers)
 	for _, name := range t.names {
 		r := results[name]
-		row += fmt.Sprintf(" %.0f | %s / %s |", r.perSecond, milliseconds(r.median), milliseconds(r.worst))
+		row += fmt.Sprintf(" %.0f | %s / %s | %d + %d |", r.perSecond, milliseconds(r.median), milliseconds(r.worst),
+			r.servers.Microseconds(), r.client.Microseconds())
 	}
-	if len(t.names) == 2 {
-		row += fmt.Sprintf(" %.2f× |", results[t.names[1]].perSecond/results[t.names[0]].perSecond)
+	last := len(t.names) - 1
+	for _, name := range t.names[:last] {
+		row += fmt.Sprintf(" %.2f× |", results[t.names[last]].perSecond/results[name].perSecond)
 	}
 	t.rows = append(t.rows, row)
 }
@@ -38,11 +40,12 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d
 func (t *table) String() string {
 	header, line := "| at a time |", "|---|"
 	for _, name := range t.names {
-		header += fmt.Sprintf(" %s | median / 99 %%, ms |", name)
-		line += "---|---|"
+		header += fmt.Sprintf(" %s | median / 99 %%, ms | processor, µs |", name)
+		line += "---|---|---|"
 	}
-	if len(t.names) == 2 {
-		header += " ratio |"
+	last := len(t.names) - 1
+	for _, name := range t.names[:last] {
+		header += fmt.Sprintf(" %s / %s |", t.names[last], name)
 		line += "---|"
 	}
 	return "### " + t.title + "\n\n" + header + "\n" + line + "\n" + strings.Join(t.rows, "\n") + "\n"
