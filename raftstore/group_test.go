@@ -289,3 +289,33 @@ func TestWrongCertificatesAreNamed(t *testing.T) {
 	try("expired", g.ca, time.Now().Add(-time.Hour), "has expired", "expired certificate")
 	try("foreign", newAuthority(t), time.Now().Add(time.Hour), "bad certificate", "unknown authority")
 }
+
+// A lone write that nobody waits for in a failover: the followers must not learn of it only from Raft's
+// next heartbeat, which an idle group sends seldom.
+func TestALoneWriteIsAnnounced(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	leader := g.stores[g.leader()]
+	index := apply(t, leader, PutSetting{Key: "lone", Value: `"write"`})
+	eventually(t, "an entry that does nothing follows", func() bool { return leader.raft.LastIndex() == index+1 })
+	for _, s := range g.stores {
+		eventually(t, "everybody has it", func() bool { return s.State().Index() >= index })
+	}
+}
+
+// A leader is as patient as a follower again when it leads no more.
+func TestPaceOfALeader(t *testing.T) {
+	g := newGroup(t, 3, nil)
+	leads := func(s *Store) bool {
+		c := s.raft.ReloadableConfig()
+		return c.HeartbeatTimeout == 2*s.patience[0] && c.ElectionTimeout >= c.HeartbeatTimeout
+	}
+	follows := func(s *Store) bool {
+		c := s.raft.ReloadableConfig()
+		return [2]time.Duration{c.HeartbeatTimeout, c.ElectionTimeout} == s.patience
+	}
+	old := g.stores[g.leader()]
+	eventually(t, "the leader sends fewer heartbeats", func() bool { return leads(old) })
+	must(t, old.raft.LeadershipTransfer().Error())
+	eventually(t, "the former leader is a follower", func() bool { return follows(old) })
+	eventually(t, "the new one sends fewer, too", func() bool { return leads(g.stores[g.leader()]) })
+}

@@ -68,7 +68,7 @@ func (c *Config) raft() *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.Name)
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = c.Heartbeat, c.Election, c.Lease
-	rc.CommitTimeout = 100 * time.Millisecond // half of how long followers may lag behind; see hurries
+	rc.CommitTimeout = time.Second // followers need not wait that long; see announce
 	rc.SnapshotThreshold, rc.TrailingLogs = c.SnapshotThreshold, c.TrailingLogs
 	rc.SnapshotInterval = 15 * time.Second
 	rc.Logger = raftLogger(c.Log)
@@ -94,7 +94,7 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	s.transport.start()
-	s.start(s.trackLeadership, s.pack, s.await, s.confirmReads, s.snapshotBySize)
+	s.start(s.trackLeadership, s.pack, s.await, s.announce, s.confirmReads, s.snapshotBySize)
 	return s, nil
 }
 
@@ -123,6 +123,7 @@ func (s *Store) openServer(c *Config) error {
 
 func (s *Store) startRaft(c *Config) (err error) {
 	rc := c.raft()
+	s.patience = [2]time.Duration{rc.HeartbeatTimeout, rc.ElectionTimeout}
 	s.net = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: s.transport, MaxPool: 4, Timeout: 2 * time.Second, Logger: rc.Logger,
 	})
