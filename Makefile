@@ -4,6 +4,8 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 10s
+SEEDS   ?= 2000
+FROM    ?= 1
 
 export GO
 
@@ -26,6 +28,10 @@ demo: ## show it: three hosts on this machine, one dies, no row is lost
 test: ## install what tests need, then static checks, then all tests
 	@deps=$$(scripts/install-test-deps) && export PGCTL_TEST_POSTGRES="$$deps" && scripts/lint && scripts/test
 
+.PHONY: facts
+facts: ## try on every PostgreSQL here what the protocol takes for true; prints a table
+	@deps=$$(scripts/install-test-deps) && export PGCTL_TEST_POSTGRES="$$deps" && scripts/facts
+
 .PHONY: lint
 lint: ## static checks only
 	@scripts/lint
@@ -39,9 +45,22 @@ bench: ## measure the store beside etcd (see docs/benchmarks.md)
 	@etcd=$$(scripts/install-etcd) && $(MAKE) --no-print-directory build && \
 		cd lab/bench && $(GO) vet . && $(GO) run . -pgctl ../../bin/pgctl -etcd "$$etcd" $(BENCHFLAGS)
 
+.PHONY: lab
+lab: build ## boot several real hosts on this machine (root; see lab/DESIGN.md)
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o bin/lab ./lab/cmd/lab
+	@scripts/install-lab && bin/lab up && bin/lab status
+
+.PHONY: lab-test
+lab-test: ## play all fault scenarios on such hosts, half an hour; PGCTL_LAB chooses
+	@scripts/install-lab && PGCTL_LAB="$${PGCTL_LAB:-all}" $(GO) test ./lab/scenario -count=1 -v -timeout 3h
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: sim
+sim: ## take random walks through the failover simulator: SEEDS=2000 FROM=1
+	@$(GO) run ./node/ha/sim/cmd -seeds $(SEEDS) -from $(FROM)
 
 .PHONY: clean
 clean: ## remove what was built

@@ -35,6 +35,7 @@ type ClusterSpec struct {
 	VolumeSize     string              `json:"volumeSize,omitempty"`
 	Durability     Durability          `json:"durability"`
 	Placement      Placement           `json:"placement"`
+	Tags           map[string]Tags     `json:"tags,omitempty"` // by instance
 }
 
 // Durability says what a commit waits for and what automatic failover may risk.
@@ -43,6 +44,9 @@ type Durability struct {
 	SyncNodes  int   `json:"syncNodes,omitempty"`  // standbys a commit waits for; 0: half the instances, rounded down
 	Strict     bool  `json:"strict,omitempty"`     // wait rather than lower the number
 	MaximumLag int64 `json:"maximumLag,omitempty"` // bytes; only in lease mode
+
+	// AcrossDataCenters has commits wait for standbys in other data centers than the leader's.
+	AcrossDataCenters bool `json:"acrossDataCenters,omitempty"`
 }
 
 // Acks is how many standbys a commit of a cluster of n instances waits for: half of them, rounded
@@ -73,6 +77,8 @@ type Instance struct {
 	Life     Life        `json:"life"`
 	Wanted   WantedState `json:"wanted"`
 	Restart  uint64      `json:"restart,omitempty"` // grows when a restart is ordered
+	Due      Due         `json:"due,omitempty"`     // a restart that an operator asked for and that is not ordered yet
+	Reinit   bool        `json:"reinit,omitempty"`  // an operator wants it copied anew: rules let go of it first
 	Revision uint64      `json:"revision"`
 }
 

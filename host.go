@@ -1,5 +1,7 @@
 package pgctl
 
+import "time"
+
 // Host is a server that runs a pgctl daemon.
 type Host struct {
 	Name       string            `json:"name"`
@@ -12,6 +14,8 @@ type Host struct {
 	Server     bool              `json:"server"`         // holds a vote in the Raft group
 	Version    string            `json:"version"`        // of pgctl
 	Postgres   []PostgresVersion `json:"postgres,omitempty"`
+	Detect     time.Duration     `json:"detect,omitempty"` // silence that means failure, as learned; 0: the least
+	Learned    time.Time         `json:"learned"`          // when
 	Revision   uint64            `json:"revision"`
 }
 

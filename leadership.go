@@ -105,15 +105,29 @@ type TimelineRecord struct {
 	Switch   LSN           `json:"switch,omitempty"` // where it left its parent; 0 until steady
 	State    TimelineState `json:"state"`
 	Why      string        `json:"why"`
-	At       time.Time     `json:"at"`
+	At       time.Time     `json:"at"`   // when the number was given out
+	Took     Took          `json:"took"` // until its leader served
 }
+
+// Took says where the time of a change of leadership went, as the observer counts it: all zero while it is
+// under way, Opened when the leader served.
+type Took struct {
+	Noticed   time.Duration `json:"noticed,omitempty"`   // from the last sign of the old leader to the election
+	Recruited time.Duration `json:"recruited,omitempty"` // until one was chosen
+	Promoted  time.Duration `json:"promoted,omitempty"`  // until it was proven to have followers
+	Opened    time.Duration `json:"opened,omitempty"`    // until it let clients in
+}
+
+// Total is all of it.
+func (t Took) Total() time.Duration { return t.Noticed + t.Recruited + t.Promoted + t.Opened }
 
 // Leadership is the replicated state of one cluster's leadership. Everybody's orders are a pure
 // function of it and of what they are themselves.
 type Leadership struct {
 	Cluster     string           `json:"cluster"`
 	Mode        Mode             `json:"mode"`
-	Paused      bool             `json:"paused,omitempty"` // no automatic change of leadership
+	NextMode    Mode             `json:"nextMode,omitempty"` // a change under way: a leader that is to lead by a lease gets one first
+	Paused      bool             `json:"paused,omitempty"`   // no automatic change of leadership
 	Epoch       Epoch            `json:"epoch"`
 	Phase       Phase            `json:"phase"`
 	Leader      Life             `json:"leader,omitempty"`      // who may lead in this epoch; none while recruiting
@@ -123,6 +137,8 @@ type Leadership struct {
 	NextRule    *Rule            `json:"nextRule,omitempty"` // a change under way
 	Joint       *Rule            `json:"joint,omitempty"`    // of Rule and every NextRule since Rule was confirmed
 	Planned     *Planned         `json:"planned,omitempty"`
+	Scheduled   *Scheduled       `json:"scheduled,omitempty"`
+	Noticed     time.Duration    `json:"noticed,omitempty"` // how long the last leader's failure took to be noticed
 	History     []TimelineRecord `json:"history,omitempty"` // oldest first
 	SystemID    string           `json:"systemID,omitempty"`
 	Revision    uint64           `json:"revision"` // the store index of the last change
@@ -135,6 +151,9 @@ func (l *Leadership) RuleInForce() Rule {
 	}
 	return l.Rule
 }
+
+// ByLease says whether a leader is to hold a lease: in lease mode, and before a cluster changes to it.
+func (l *Leadership) ByLease() bool { return l.Mode == Lease || l.NextMode == Lease }
 
 // Record finds a timeline in the history.
 func (l *Leadership) Record(t Timeline) (TimelineRecord, bool) {

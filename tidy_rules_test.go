@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"provision":       {},
 	"monitor":         {},
 	"pamoauth":        {},
-	"lab":             {"node/api", "node/api/client"},
+	"lab":             {"node/api", "node/api/client", "packaging", "provision/pki"},
 	"docs":            {},
 	"examples":        {},
 	"packaging":       {},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"testing"
 	"time"
 
@@ -53,22 +54,24 @@ func TestOnlyWhatIsDueIsLookedAt(t *testing.T) {
 		c.list(f)
 		return c.due(f)
 	}
-	if first := round(); len(first) != 1000 {
-		t.Fatalf("a new controller looks at %d of 1000", len(first))
-	}
-	clear(c.agenda.restless) // nothing was found in any of them
 	seen := map[string]bool{}
-	for range 10 {
-		due := round()
-		if len(due) > 110 {
-			t.Fatalf("%d clusters in one round, all at rest", len(due))
-		}
-		for name := range due {
-			seen[name] = true
-		}
+	for range 4 {
+		maps.Copy(seen, round())
 	}
 	if len(seen) != 1000 {
-		t.Errorf("within a second %d of 1000 were looked at", len(seen))
+		t.Fatalf("a new controller looks at %d of 1000 in its first rounds", len(seen))
+	}
+	clear(c.agenda.restless) // nothing was found in any of them
+	clear(seen)
+	for range 20 {
+		due := round()
+		if len(due) > sweepBudget {
+			t.Fatalf("%d clusters in one round, all at rest", len(due))
+		}
+		maps.Copy(seen, due)
+	}
+	if len(seen) != 1000 {
+		t.Errorf("within two seconds %d of 1000 were looked at", len(seen))
 	}
 	f.clusters[7].Revision = 2
 	n.declared.Store(true)
@@ -89,5 +92,29 @@ func TestOnlyWhatIsDueIsLookedAt(t *testing.T) {
 	n.declared.Store(true)
 	if round(); len(c.agenda.revisions) != 500 {
 		t.Errorf("%d clusters are remembered of 500", len(c.agenda.revisions))
+	}
+}
+
+// TestThousandsThatWaitComeInTurn: a data center is gone, and more clusters wait than a round may look at.
+func TestThousandsThatWaitComeInTurn(t *testing.T) {
+	a, waiting := newAgenda(), map[string]bool{}
+	for n := range 2*roundBudget + 1 {
+		waiting[fmt.Sprintf("cluster-%04d", n)] = true
+	}
+	seen := map[string]bool{}
+	for range 3 {
+		due := map[string]bool{}
+		a.inTurn(waiting, due)
+		if len(due) != roundBudget {
+			t.Fatalf("a round looks at %d", len(due))
+		}
+		maps.Copy(seen, due)
+	}
+	if len(seen) != len(waiting) {
+		t.Errorf("three rounds looked at %d of %d", len(seen), len(waiting))
+	}
+	few, due := map[string]bool{"a": true, "b": true}, map[string]bool{}
+	if a.inTurn(few, due); len(due) != 2 {
+		t.Errorf("of two that wait %d come", len(due))
 	}
 }

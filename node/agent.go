@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	quickLook   = 25 * time.Millisecond // between looks while something is under way
 	lookTimeout = time.Second
 	retryAfter  = time.Second // a failed step is tried again
 	tendEvery   = time.Second // between two rounds of upkeep while nothing changes
@@ -37,19 +36,24 @@ type agent struct {
 	doing    *operation
 	failed   time.Duration // on the node's clock: when a step failed last
 	problem  string        // what it said
+	trouble  trouble
+	lossTold bool          // that its life is lost
 	tended   upkeep        // what the last upkeep was about
 	tendedAt time.Duration // on the node's clock
 	lost     error         // after it only a fresh copy helps
-	source   *ha.Source
-	settled  bool // alone and replayed to the end: the state in which histories are compared
+	acked    time.Duration // on the node's clock: when so many members streamed last that commits could return
+	source   ha.Sourcing
 	waits    fetch
 
 	mu       sync.Mutex // guards what others read
 	report   ha.Report
 	observed Observed
 	proven   time.Duration // on the node's clock: when the server last proved its health
+	full     bool          // its disk had no room at the last proof
+	frozen   bool          // its postmaster was stopped by a signal then
 	probe    *ha.Probe
 	probed   time.Duration
+	vouching vouching
 }
 
 // manageAgents keeps one agent for each life that is assigned to this host.
@@ -126,7 +130,7 @@ func (n *Node) employ(ctx context.Context, i pgctl.Instance, state State) {
 	running, stop := context.WithCancel(ctx)
 	a := &agent{
 		node: n, self: i, server: server, log: log, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
-		running: running, tending: make(chan struct{}, 1), proven: n.Clock(),
+		running: running, tending: make(chan struct{}, 1), proven: n.Clock(), vouching: vouching{at: n.Clock()},
 	}
 	n.mu.Lock()
 	n.agents[i.Name] = a
@@ -144,13 +148,10 @@ func (a *agent) run(ctx context.Context) {
 	var beside sync.WaitGroup
 	beside.Go(func() { a.watch(ctx) })
 	beside.Go(func() { a.prove(ctx) })
+	beside.Go(func() { a.lookAtLeader(ctx) })
+	beside.Go(func() { a.askMembers(ctx) })
 	for {
-		busy := a.turn(ctx)
-		interval := ha.Heartbeat
-		if busy {
-			interval = quickLook
-		}
-		if !pause(ctx, interval, a.wake) {
+		if !pause(ctx, a.turn(ctx), a.wake) {
 			break
 		}
 	}
@@ -173,13 +174,13 @@ func (a *agent) watch(ctx context.Context) {
 	}
 }
 
-// turn is one round: observe, decide, act, report. It says whether to look again soon.
-func (a *agent) turn(ctx context.Context) (busy bool) {
+// turn is one round: observe, decide, act, report. It says when to look again.
+func (a *agent) turn(ctx context.Context) time.Duration {
 	state := a.node.Store.State()
 	leadership, led := state.Leadership(a.self.Cluster)
 	cluster, declared := state.Cluster(a.self.Cluster)
 	if !led || !declared {
-		return false
+		return ha.Heartbeat
 	}
 	a.outdate(leadership)
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -187,22 +188,28 @@ func (a *agent) turn(ctx context.Context) (busy bool) {
 	cancel()
 	view, hosts := a.view(state, leadership, seen)
 	a.collect(&view)
+	if seen.State == ha.Running && a.trouble.do == ha.Start {
+		a.problem = ""
+		a.managed(ha.Start)
+	}
 	steps := ha.Act(view)
 	a.publish(view, seen)
-	task := Task{View: view, Cluster: cluster, Hosts: hosts}
+	task := Task{View: view, Cluster: cluster, Hosts: hosts, Until: a.node.leaseEnd(a.self.Cluster, leadership.Epoch)}
 	if len(steps) == 0 {
 		a.supersede(nil)
 		a.tend(task)
-		return leadership.Phase != pgctl.Steady || a.doing != nil
+		return pace(view, a.doing != nil)
 	}
 	a.supersede(steps)
 	if a.failed != 0 && a.node.Clock()-a.failed < retryAfter {
-		return true
+		return slowLook
 	}
 	if len(steps) > 1 && steps[0].Do == ha.MakeSlots { // also while a rule is being confirmed: a member may need its slot for that
 		task.Step = steps[0]
 		if err := a.server.Do(ctx, task); err != nil {
 			a.complain(task, err)
+		} else {
+			a.managed(task.Do)
 		}
 		steps = steps[1:]
 	}
@@ -210,7 +217,7 @@ func (a *agent) turn(ctx context.Context) (busy bool) {
 		task.Step = steps[0]
 		a.begin(ctx, task)
 	}
-	return true
+	return pace(view, true)
 }
 
 // view gathers what Act decides on.
@@ -218,6 +225,7 @@ func (a *agent) view(state State, l pgctl.Leadership, seen Observed) (ha.Instanc
 	v := ha.InstanceView{
 		Self: a.self, Leadership: l, Local: seen.Local, Server: seen.Server,
 		StoreAge: a.node.Store.Age(), Lease: a.node.leaseLeft(a.self.Cluster, l.Epoch),
+		Held: a.node.heldLease(a.self.Cluster, l),
 	}
 	hosts := map[string]pgctl.Host{}
 	for i := range state.Instances(a.self.Cluster) {
@@ -229,18 +237,26 @@ func (a *agent) view(state State, l pgctl.Leadership, seen Observed) (ha.Instanc
 			hosts[i.Host] = host
 		}
 	}
-	if a.doing != nil && !a.doing.yields() {
+	if a.doing != nil && !a.doing.task.Yields() {
 		v.Server.Busy = string(a.doing.task.Do)
 	}
+	if now := a.node.Clock(); a.acked == 0 || !seen.Open || seen.Acknowledged(l) {
+		a.acked = now
+	} else {
+		v.Unacked = now - a.acked
+	}
 	a.fetchSource(&v, hosts)
+	cluster, _ := state.Cluster(a.self.Cluster)
+	a.applyTags(&v, cluster.Spec.Tags, hosts)
 	return v, hosts
 }
 
 // begin starts a step beside the loop.
 func (a *agent) begin(ctx context.Context, task Task) {
 	running, cancel := context.WithCancel(ctx)
-	op := &operation{task: task, cancel: cancel, done: make(chan error, 1)}
+	op := &operation{task: task, cancel: cancel, done: make(chan error, 1), began: a.node.Clock()}
 	a.doing = op
+	a.renounce(task.View.Leadership.Epoch)
 	a.log.Info("step", "do", task.Do, "why", task.Why, "epoch", task.View.Leadership.Epoch)
 	go func() {
 		op.done <- a.server.Do(running, task)
@@ -257,6 +273,7 @@ func (a *agent) collect(v *ha.InstanceView) {
 	case err := <-a.doing.done:
 		a.doing.cancel()
 		task := a.doing.task
+		a.log.Info("step ended", "do", task.Do, "took", a.node.Clock()-a.doing.began)
 		a.doing = nil
 		v.Server.Busy = "looking again" // this view was observed before the step ended
 		poke(a.wake)
@@ -264,7 +281,11 @@ func (a *agent) collect(v *ha.InstanceView) {
 			a.complain(task, err)
 			return
 		}
-		a.failed, a.problem = 0, ""
+		a.failed = 0
+		if task.Do != ha.Start { // that counts when its server was seen to run
+			a.problem = ""
+			a.managed(task.Do)
+		}
 	default:
 	}
 }
@@ -275,6 +296,7 @@ func (a *agent) complain(task Task, err error) {
 		a.lost = err
 	}
 	a.log.Warn("step failed", "do", task.Do, "error", err)
+	a.troubled(task.Do, err)
 }
 
 // upkeep is what the upkeep depends on; when it changes it does not wait for its turn.
@@ -310,29 +332,6 @@ func (a *agent) tend(task Task) {
 			a.log.Warn("upkeep failed", "error", err)
 		}
 	})
-}
-
-// prove keeps the age of the server's last proof of health, and looks at the leader when asked to.
-func (a *agent) prove(ctx context.Context) {
-	for pause(ctx, time.Second, a.ask) {
-		if a.node.wasAsked(a.self.Cluster) {
-			a.probeLeader(ctx)
-		}
-		a.mu.Lock()
-		state := a.observed.State
-		a.mu.Unlock()
-		if state != ha.Running {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := a.server.Prove(bounded)
-		cancel()
-		a.mu.Lock()
-		if err == nil {
-			a.proven = a.node.Clock()
-		}
-		a.mu.Unlock()
-	}
 }
 
 // serveSource tells a member about the data of the leader that it is to follow.

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"iter"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -44,6 +43,7 @@ func (f *fake) Do(ctx context.Context, task Task) error {
 func (f *fake) Tend(context.Context, Task) error                  { return nil }
 func (f *fake) Prove(context.Context) error                       { return nil }
 func (f *fake) ProbeLeader(context.Context, string, int) ha.Probe { return ha.Probe{} }
+func (f *fake) NoteListed(context.Context, pgctl.Life) error      { return nil }
 func (f *fake) Close() error                                      { return nil }
 func (f *fake) count(do ha.Action) int {
 	f.mu.Lock()
@@ -134,12 +134,11 @@ func TestAGrantIsSaidOnce(t *testing.T) {
 
 // TestAnotherClustersDataIsNotFollowed: the life was to found the cluster, and another one did.
 func TestAnotherClustersDataIsNotFollowed(t *testing.T) {
-	a := &agent{node: New(Config{Clock: func() time.Duration { return boot }, Log: slog.New(slog.DiscardHandler)})}
 	seen := Observed{Server: ha.Server{Directory: ha.ReadyDirectory, State: ha.Running}, Local: ha.Local{SystemID: "1"}}
-	if why := a.lifeLost(ha.InstanceView{Leadership: pgctl.Leadership{SystemID: "2"}}, seen); why == "" {
+	if why := ha.LifeLost(ha.InstanceView{Leadership: pgctl.Leadership{SystemID: "2"}}, seen, ""); why == "" {
 		t.Error("it would be followed")
 	}
-	if why := a.lifeLost(ha.InstanceView{Leadership: pgctl.Leadership{SystemID: "1"}}, seen); why != "" {
+	if why := ha.LifeLost(ha.InstanceView{Leadership: pgctl.Leadership{SystemID: "1"}}, seen, ""); why != "" {
 		t.Error(why)
 	}
 }

@@ -116,11 +116,7 @@ func (n *Node) Answered(payload []byte) {
 			continue
 		}
 		for cluster, epoch := range a.Leases {
-			until := b.at.Add(ha.LeaseTime)
-			if old := n.leases[cluster]; old.Epoch < epoch || old.Epoch == epoch && old.Until.Up < until.Up {
-				n.leases[cluster] = lease{epoch, until}
-				renewed = true
-			}
+			renewed = n.renew(cluster, epoch, b.at.Add(ha.LeaseTime)) || renewed
 		}
 	}
 	if renewed {
@@ -165,13 +161,32 @@ func findLeases(path string) map[string]lease {
 // in an earlier epoch holds as well: whoever chooses another leader waits for its end, and a leader that
 // resumes must not stop before its first renewal.
 func (n *Node) leaseLeft(cluster string, epoch pgctl.Epoch) time.Duration {
+	left, _ := n.leaseEnd(cluster, epoch).Since(pgctl.Instant{Boot: n.Boot, Up: n.Clock()}) // of another boot, or past: nothing
+	return left
+}
+
+// heldLease says whether the cluster's leader here has held a lease. One of a time before the cluster went
+// by leases again is forgotten.
+func (n *Node) heldLease(cluster string, l pgctl.Leadership) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	held, known := n.leases[cluster]
+	if known && !l.ByLease() {
+		delete(n.leases, cluster)
+		n.keepLeases()
+		return false
+	}
+	return known && held.Until.Boot == n.Boot
+}
+
+// leaseEnd is when that lease ends; the zero Instant for none.
+func (n *Node) leaseEnd(cluster string, epoch pgctl.Epoch) pgctl.Instant {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if held := n.leases[cluster]; held.Epoch <= epoch {
-		left, _ := held.Until.Since(pgctl.Instant{Boot: n.Boot, Up: n.Clock()}) // of another boot, or past: nothing
-		return left
+		return held.Until
 	}
-	return 0
+	return pgctl.Instant{}
 }
 
 func (n *Node) wasAsked(cluster string) bool {

@@ -14,9 +14,10 @@ import (
 // controller is what runs on the Raft leader. Nothing that it remembers matters for safety.
 type controller struct {
 	node     *Node
-	clusters map[string]*memory
+	clusters map[string]*ha.Memory
 	agenda   agenda
 	started  time.Duration // punctual time of its election
+	forgot   time.Duration // on the node's clock: when it looked last what to forget about hosts
 	working  sync.WaitGroup
 
 	mu   sync.Mutex
@@ -25,7 +26,7 @@ type controller struct {
 
 func newController(n *Node) *controller {
 	return &controller{
-		node: n, clusters: map[string]*memory{}, agenda: newAgenda(), busy: map[string]bool{}, started: n.Observer.punctual(),
+		node: n, clusters: map[string]*ha.Memory{}, agenda: newAgenda(), busy: map[string]bool{}, started: n.Observer.punctual(),
 	}
 }
 
@@ -74,11 +75,17 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 	}
 	m := c.clusters[cluster.Name]
 	if m == nil {
-		m = newMemory(c.node.Observer.punctual())
+		m = ha.NewMemory(c.node.Observer.punctual())
 		c.clusters[cluster.Name] = m
+	}
+	instances := slices.Collect(state.Instances(cluster.Name))
+	if c.fire(ctx, cluster.Name, leadership, instances) {
+		return
 	}
 	view := c.view(state, cluster, leadership, m)
 	decision := ha.Decide(view)
+	c.tellRefusal(cluster.Name, &decision)
+	decision.Replace = append(decision.Replace, reinits(leadership, view, instances)...)
 	c.node.noteDecision(cluster.Name, view, decision)
 	if decision.Next == nil {
 		c.node.answerRequest(cluster.Name, decision)
@@ -93,7 +100,13 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 			c.node.Observer.ask(member.Host, cluster.Name)
 		}
 	}
-	m.remember(view, decision)
+	m.Remember(view, decision)
+	if decision.Next == nil && len(decision.Replace) == 0 && len(decision.Events) > 0 {
+		c.propose(ctx, cluster.Name, func(ctx context.Context) error {
+			return c.node.Proposer.SetInstances(ctx, cluster.Name, nil, nil, decision.Events)
+		})
+		return
+	}
 	if decision.Next == nil && len(decision.Replace) == 0 {
 		c.roll(ctx, state, cluster.Name, view)
 		if calm(view, decision) {
@@ -111,6 +124,18 @@ func (c *controller) consider(ctx context.Context, state State, cluster pgctl.Cl
 		}
 		return c.replace(ctx, cluster.Name, decision.Replace)
 	})
+}
+
+// tellRefusal makes an event of it that something scheduled was refused.
+func (c *controller) tellRefusal(cluster string, d *ha.Decision) {
+	c.node.mu.Lock()
+	defer c.node.mu.Unlock()
+	if why := c.node.refused[cluster]; why != nil {
+		delete(c.node.refused, cluster)
+		d.Events = append(d.Events, pgctl.Event{
+			Severity: pgctl.Warning, Cluster: cluster, Kind: "schedule.refused", Message: "what was scheduled is refused: " + why.Error(),
+		})
+	}
 }
 
 // propose runs one proposal; the next round follows when it is done.
@@ -138,7 +163,7 @@ func (c *controller) replace(ctx context.Context, cluster string, lives []pgctl.
 	for i := range c.node.Store.State().Instances(cluster) {
 		if slices.Contains(lives, i.Life) {
 			old := i.Life
-			i.Life = c.node.NewLife()
+			i.Life, i.Reinit, i.Due = c.node.NewLife(), false, ""
 			put = append(put, i)
 			events = append(events, pgctl.Event{
 				Severity: pgctl.Warning, Cluster: cluster, Instance: i.Name, Host: i.Host, Kind: "instance.replaced",
@@ -152,12 +177,44 @@ func (c *controller) replace(ctx context.Context, cluster string, lives []pgctl.
 	return c.node.Proposer.SetInstances(ctx, cluster, put, nil, events)
 }
 
+// acksOf is how many standbys a commit should wait for: those for which none may wait do not count, and
+// across data centers only those count that are not in the leader's.
+func acksOf(state State, cluster pgctl.Cluster, l pgctl.Leadership) int {
+	d, n := cluster.Spec.Durability, cluster.Spec.Instances
+	lead, center := l.Leader, ""
+	if lead == "" {
+		lead = l.Rule.Leader
+	}
+	elsewhere, centers := 0, map[string]int{}
+	for i := range state.Instances(cluster.Name) {
+		if t := cluster.Spec.Tags[i.Name]; i.Life != lead && t.Follows() {
+			n--
+			continue
+		}
+		host, _ := state.Host(i.Host)
+		centers[host.DataCenter]++
+		if i.Life == lead {
+			center = host.DataCenter
+		}
+	}
+	for name, here := range centers {
+		if name != center {
+			elsewhere += here
+		}
+	}
+	if d.AcrossDataCenters && d.Mode == pgctl.Quorum && elsewhere > 0 {
+		return (elsewhere + 1) / 2
+	}
+	return d.Acks(n)
+}
+
 // view gathers what Decide decides on.
-func (c *controller) view(state State, cluster pgctl.Cluster, l pgctl.Leadership, m *memory) ha.View {
+func (c *controller) view(state State, cluster pgctl.Cluster, l pgctl.Leadership, m *ha.Memory) ha.View {
 	d := cluster.Spec.Durability
 	v := ha.View{
 		Declared: ha.Declared{
-			Acks: d.Acks(cluster.Spec.Instances), Strict: d.Strict, Instances: cluster.Spec.Instances, MaximumLag: d.MaximumLag,
+			Acks: acksOf(state, cluster, l), Strict: d.Strict, Across: d.AcrossDataCenters, Mode: d.Mode,
+			Instances: cluster.Spec.Instances, MaximumLag: d.MaximumLag,
 		},
 		Leadership: l,
 		Request:    c.node.requestOf(cluster.Name),
@@ -167,11 +224,11 @@ func (c *controller) view(state State, cluster pgctl.Cluster, l pgctl.Leadership
 		host, _ := state.Host(i.Host)
 		report, age := c.node.Observer.report(i.Host, i.Name, c.started)
 		v.Members = append(v.Members, ha.Member{
-			Instance: i.Name, Host: i.Host, DataCenter: host.DataCenter, Life: i.Life, Leaving: i.Wanted == pgctl.WantRemoved,
-			Report: report, Age: age,
+			Instance: i.Name, Host: i.Host, DataCenter: host.DataCenter, Life: i.Life, Leaving: i.Wanted == pgctl.WantRemoved || i.Reinit,
+			Report: report, Age: age, Detect: host.Detect, Tags: cluster.Spec.Tags[i.Name],
 		})
 	}
-	m.complete(&v, c.node.Observer.punctual(), c.node.Observer.began())
+	m.Complete(&v, c.node.Observer.punctual(), c.node.Observer.began())
 	return v
 }
 
@@ -235,7 +292,7 @@ func (n *Node) View(name string) (Decided, error) {
 		return Decided{}, pgctl.Errorf(pgctl.CodeNotFound, "there is no cluster %q with a leadership", name)
 	}
 	c := &controller{node: n}
-	v := c.view(state, cluster, l, newMemory(0))
+	v := c.view(state, cluster, l, ha.NewMemory(0))
 	return Decided{v, ha.Decide(v)}, nil
 }
 

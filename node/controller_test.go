@@ -59,6 +59,17 @@ func (g *group) SetInstances(_ context.Context, _ string, put []pgctl.Instance, 
 	return nil
 }
 
+func (g *group) LearnHost(_ context.Context, host string, detect time.Duration, _ []pgctl.Event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for at := range g.now.hosts {
+		if g.now.hosts[at].Name == host {
+			g.now.hosts[at].Detect = detect
+		}
+	}
+	return nil
+}
+
 func (g *group) Purge(context.Context, string) error { return nil }
 
 // installation is a cluster of three on three hosts, looked after by one controller.
@@ -87,7 +98,7 @@ func install(t *testing.T) *installation {
 	}
 	n := New(Config{
 		Host: "two", Store: g, Quorum: g, Proposer: g, Log: slog.New(slog.DiscardHandler),
-		Clock: func() time.Duration { return boot }, NewLife: func() pgctl.Life { return "dddddddd" },
+		Clock: func() time.Duration { return boot }, Wall: time.Now, NewLife: func() pgctl.Life { return "dddddddd" },
 	})
 	n.Observer.tick(boot)
 	return &installation{t: t, group: g, node: n, c: newController(n)}
@@ -116,7 +127,7 @@ func (i *installation) hear(at int, r ha.Report) answer {
 
 // round is a tick of the controller and the end of what it proposed.
 func (i *installation) round() pgctl.Leadership {
-	i.node.Observer.tick(i.node.Observer.last + ha.Tick)
+	i.node.Observer.tick(i.node.Observer.heard.Clock() + ha.Tick)
 	i.c.round(i.t.Context())
 	i.c.working.Wait()
 	return i.group.now.leadership

@@ -32,12 +32,12 @@ func (n *Node) grant(ctx context.Context) {
 // renewals are the beats, by host, that came from leaders of lease clusters.
 func (o *Observer) renewals(state State) map[string]grant {
 	renewals := map[string]grant{}
-	for cluster := range state.Clusters() {
-		l, led := state.Leadership(cluster.Name)
-		if !led || l.Mode != pgctl.Lease || l.Phase != pgctl.Steady {
+	for _, name := range o.leaseClusters(state) {
+		l, led := state.Leadership(name)
+		if !led || !l.ByLease() || l.Phase != pgctl.Steady {
 			continue
 		}
-		for i := range state.Instances(cluster.Name) {
+		for i := range state.Instances(name) {
 			if i.Life == l.Leader {
 				o.renew(renewals, i, l.Epoch)
 			}
@@ -46,16 +46,32 @@ func (o *Observer) renewals(state State) map[string]grant {
 	return renewals
 }
 
+// leaseClusters are the names of all lease clusters. Of thousands of clusters there may be few, and the state
+// is mostly that of the tick before.
+func (o *Observer) leaseClusters(state State) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if index := state.Index(); o.leasedAt == 0 || o.leasedAt != index {
+		o.leasedAt, o.leased = index, nil
+		for cluster := range state.Clusters() {
+			if l, led := state.Leadership(cluster.Name); led && l.ByLease() {
+				o.leased = append(o.leased, cluster.Name)
+			}
+		}
+	}
+	return o.leased
+}
+
 func (o *Observer) renew(renewals map[string]grant, i pgctl.Instance, epoch pgctl.Epoch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.hosts[i.Host]
-	if h == nil || o.now-h.heard[i.Name] > ha.Fresh || h.reports[i.Name].Life != i.Life || h.reports[i.Name].Epoch != epoch {
+	h := o.heard.Hosts()[i.Host]
+	if h == nil || o.heard.Punctual()-h.Each[i.Name] > ha.Fresh || h.Reports[i.Name].Life != i.Life || h.Reports[i.Name].Epoch != epoch {
 		return
 	}
 	g := renewals[i.Host]
 	if g.leases == nil {
-		g = grant{number: h.number, leases: map[string]pgctl.Epoch{}}
+		g = grant{number: h.Number, leases: map[string]pgctl.Epoch{}}
 	}
 	g.leases[i.Cluster] = epoch
 	renewals[i.Host] = g
@@ -72,7 +88,7 @@ func (o *Observer) granted(renewals map[string]grant, state State) {
 				delete(g.leases, cluster)
 				continue
 			}
-			o.leases[cluster] = o.now
+			o.leases[cluster] = o.heard.Punctual()
 		}
 		o.grants[host] = g
 	}
@@ -82,5 +98,5 @@ func (o *Observer) granted(renewals map[string]grant, state State) {
 func (o *Observer) leaseAge(cluster string, since time.Duration) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.now - max(o.leases[cluster], since)
+	return o.heard.Punctual() - max(o.leases[cluster], since)
 }

@@ -52,6 +52,7 @@ type Quorum interface {
 type Proposer interface {
 	SetLeadership(ctx context.Context, old, next pgctl.Leadership, events []pgctl.Event) error
 	SetInstances(ctx context.Context, cluster string, put []pgctl.Instance, remove []string, events []pgctl.Event) error
+	LearnHost(ctx context.Context, host string, detect time.Duration, events []pgctl.Event) error
 	Purge(ctx context.Context, cluster string) error
 }
 
@@ -75,6 +76,8 @@ type Prober interface {
 type LocalServer interface {
 	Server
 	Prober
+	// NoteListed notes durably which leader said that it will ask this instance before it goes on by itself.
+	NoteListed(ctx context.Context, leader pgctl.Life) error
 	Close() error
 }
 
@@ -88,24 +91,8 @@ type Beats interface {
 	Send(payloads [][]byte, targets []netip.AddrPort) (number uint64, err error)
 }
 
-// Observed is what a look at an instance shows: what decisions need, and what reports add.
-type Observed struct {
-	ha.Server
-	Local      ha.Local
-	End        pgctl.Position // of the log, as far as it is flushed
-	Parent     pgctl.Switch
-	LeaderEnd  pgctl.LSN
-	Senders    []ha.Sender
-	Stopped    *ha.Stopped
-	Failed     string
-	Detail     string
-	Progress   uint64
-	Version    string
-	Pending    []string
-	InPlace    bool
-	Applied    uint64
-	Checkpoint pgctl.Timeline
-}
+// Observed is what a look at an instance shows.
+type Observed = ha.Observed
 
 // Task is a step and everything it may need.
 type Task struct {
@@ -113,6 +100,7 @@ type Task struct {
 	View    ha.InstanceView
 	Cluster pgctl.Cluster
 	Hosts   map[string]pgctl.Host
+	Until   pgctl.Instant // the end of the lease by which the instance leads; the zero Instant for none
 }
 
 // Config wires a node.
@@ -124,11 +112,14 @@ type Config struct {
 	Peers     Peers
 	NewServer func(pgctl.Instance, pgctl.Cluster) (LocalServer, error)
 	NewLife   func() pgctl.Life
-	Boot      string               // id of this boot of the host
-	LeaseFile string               // where leases outlive the daemon, not the boot
-	Clock     func() time.Duration // CLOCK_BOOTTIME of that boot
-	Wall      func() time.Time     // dates only: when a deletion is final
-	Log       *slog.Logger
+	Note      func(pgctl.Event) // records an event; it may take its time
+	Boot      string            // id of this boot of the host
+	LeaseFile string            // where leases outlive the daemon, not the boot
+	// MoveDeadline tells the guard that a lease was renewed; nil: there is none. It must not block.
+	MoveDeadline func(life pgctl.Life, epoch pgctl.Epoch, until pgctl.Instant)
+	Clock        func() time.Duration // CLOCK_BOOTTIME of that boot
+	Wall         func() time.Time     // dates only: when a deletion is final
+	Log          *slog.Logger
 }
 
 // Node is a running daemon's heart. Create it with New, connect Beats, then Run it.
@@ -146,6 +137,7 @@ type Node struct {
 	leases   map[string]lease  // by cluster
 	asked    map[string]bool   // clusters whose leader this host was asked to prove
 	requests map[string]*request
+	refused  map[string]error  // by cluster: why something scheduled was refused, until that is an event
 	unplaced map[string]string // by cluster: why instances could not be placed
 	waiting  map[string]string // by cluster: what the controller waits for
 	decided  map[string]Decided
@@ -162,7 +154,7 @@ func (n *Node) settleUntil() time.Duration { return n.started + settleTime }
 func New(c Config) *Node {
 	return &Node{
 		Config: c, Observer: newObserver(), wake: make(chan struct{}, 1), ticks: make(chan struct{}, 1),
-		agents: map[string]*agent{}, leases: findLeases(c.LeaseFile), asked: map[string]bool{}, requests: map[string]*request{},
+		agents: map[string]*agent{}, leases: findLeases(c.LeaseFile), asked: map[string]bool{}, requests: map[string]*request{}, refused: map[string]error{},
 		unplaced: map[string]string{}, waiting: map[string]string{}, decided: map[string]Decided{}, started: c.Clock(),
 	}
 }
@@ -185,6 +177,9 @@ func (n *Node) Methods() map[string]func(ctx context.Context, from string, body 
 	return map[string]func(context.Context, string, json.RawMessage) (any, error){
 		"source":     n.serveSource,
 		"checkpoint": n.serveCheckpoint,
+		"reload":     n.serveReload,
+		"order":      n.serveOrder,
+		"vouch":      n.serveVouch,
 		"request":    n.serveRequest,
 		"view":       n.serveView,
 	}

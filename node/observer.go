@@ -1,7 +1,6 @@
 package node
 
 import (
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -10,30 +9,18 @@ import (
 	"github.com/pgctl/pgctl/node/ha"
 )
 
-// lateTick is by how much a tick of the observer may be late and still count: beyond it the silence
-// may have been the observer's own.
-const lateTick = 150 * time.Millisecond
-
 // Observer remembers what heartbeats say. Its clock counts punctual ticks only, so that its own pauses
 // are nobody's silence.
 type Observer struct {
 	mu     sync.Mutex
-	now    time.Duration // punctual time
-	last   time.Duration // the host's clock at the last tick; 0 before the first
-	hosts  map[string]*heardHost
+	heard  ha.Hearing
 	grants map[string]grant // by host
 	asks   map[string][]string
 	news   map[string]bool          // instances with news for the controller
 	leases map[string]time.Duration // by cluster: punctual time of the last grant
 
-	restarted time.Duration // punctual time at which all silences began anew
-}
-
-type heardHost struct {
-	at      time.Duration // punctual time
-	number  uint64        // of its last beat
-	reports map[string]ha.Report
-	heard   map[string]time.Duration // by instance: a host that speaks may be silent about one
+	leasedAt uint64   // the state's index for which leased was made
+	leased   []string // the lease clusters
 }
 
 // grant is what the next answer to a host carries.
@@ -43,60 +30,42 @@ type grant struct {
 }
 
 func newObserver() *Observer {
-	return &Observer{hosts: map[string]*heardHost{}, grants: map[string]grant{}, asks: map[string][]string{}, leases: map[string]time.Duration{}, news: map[string]bool{}}
+	return &Observer{heard: ha.NewHearing(), grants: map[string]grant{}, asks: map[string][]string{}, leases: map[string]time.Duration{}, news: map[string]bool{}}
 }
 
 // tick advances the punctual clock. A late tick restarts every silence.
 func (o *Observer) tick(clock time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	elapsed := clock - o.last
-	if o.last == 0 || elapsed > ha.Tick+lateTick {
-		o.restart()
-		elapsed = ha.Tick
+	if o.heard.Tick(clock) {
+		o.grants = map[string]grant{}
 	}
-	o.last = clock
-	o.now += elapsed
 }
 
 // Restart makes every silence begin now: after an election of the own, or a pause.
 func (o *Observer) Restart() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.restart()
-}
-
-func (o *Observer) restart() {
-	o.restarted = o.now
-	for _, h := range o.hosts {
-		h.at = o.now
-		for instance := range h.heard {
-			h.heard[instance] = o.now
-		}
-	}
+	o.heard.Restart()
 	o.grants = map[string]grant{}
 }
 
 // hear notes a beat and says whether it brings news that a controller should look at now.
-func (o *Observer) hear(host string, number uint64, reports []ha.Report) (news bool) {
+func (o *Observer) hear(host string, number uint64, reports []ha.Report) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.hosts[host]
-	if h == nil {
-		h = &heardHost{reports: map[string]ha.Report{}, heard: map[string]time.Duration{}}
-		o.hosts[host] = h
-		news = true
+	news, strange := o.heard.Hear(host, number, reports)
+	for _, instance := range news {
+		o.news[instance] = true
 	}
-	h.at, h.number = o.now, number
-	for _, r := range reports {
-		old, known := h.reports[r.Instance]
-		newer := !known || !reflect.DeepEqual(essence(old), essence(r)) || len(r.Senders) > 0 && r.Promoted != nil || r.Probe != nil
-		if newer {
-			o.news[r.Instance], news = true, true
-		}
-		h.reports[r.Instance], h.heard[r.Instance] = r, o.now
-	}
-	return news
+	return strange || len(news) > 0
+}
+
+// silences are those of hosts that ended since the last call.
+func (o *Observer) silences() map[string]ha.Silence {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.heard.Silences()
 }
 
 // takeNews are the instances that were heard of with news since the last call.
@@ -113,25 +82,20 @@ func (o *Observer) takeNews() map[string]bool {
 func (o *Observer) report(host, instance string, since time.Duration) (ha.Report, time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if h := o.hosts[host]; h != nil {
-		if at, known := h.heard[instance]; known {
-			return h.reports[instance], o.now - at
-		}
-	}
-	return ha.Report{}, o.now - max(since, o.restarted)
+	return o.heard.Report(host, instance, since)
 }
 
 // began is when all silences last began anew.
 func (o *Observer) began() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.restarted
+	return o.heard.Began()
 }
 
 func (o *Observer) punctual() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.now
+	return o.heard.Punctual()
 }
 
 // Reports are the last words about all instances that were heard of, with their ages.
@@ -139,10 +103,10 @@ func (o *Observer) Reports() map[string]Heard {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := map[string]Heard{}
-	for host, h := range o.hosts {
-		for name, r := range h.reports {
-			if old, ok := all[name]; !ok || o.now-h.at < old.Age {
-				all[name] = Heard{Host: host, Report: r, Age: o.now - h.at}
+	for host, h := range o.heard.Hosts() {
+		for name, r := range h.Reports {
+			if old, ok := all[name]; !ok || o.heard.Punctual()-h.At < old.Age {
+				all[name] = Heard{Host: host, Report: r, Age: o.heard.Punctual() - h.At}
 			}
 		}
 	}
@@ -154,8 +118,8 @@ func (o *Observer) Hosts() map[string]time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	ages := map[string]time.Duration{}
-	for host, h := range o.hosts {
-		ages[host] = o.now - h.at
+	for host, h := range o.heard.Hosts() {
+		ages[host] = o.heard.Punctual() - h.At
 	}
 	return ages
 }

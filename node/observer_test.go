@@ -11,8 +11,8 @@ const boot = 100 * time.Second // the host's clock when a test begins
 
 // pass lets the observer's punctual clock advance.
 func pass(o *Observer, d time.Duration) {
-	for end := o.last + d; o.last < end; {
-		o.tick(o.last + ha.Tick)
+	for end := o.heard.Clock() + d; o.heard.Clock() < end; {
+		o.tick(o.heard.Clock() + ha.Tick)
 	}
 }
 
@@ -38,11 +38,11 @@ func TestSilenceCountsPunctualTicksOnly(t *testing.T) {
 	if age := ageOf(o, "one", "shop-0"); age != time.Second {
 		t.Fatalf("after a second of silence the age is %s", age)
 	}
-	o.tick(o.last + ha.Tick + lateTick) // late, but within what counts
-	if age := ageOf(o, "one", "shop-0"); age != time.Second+ha.Tick+lateTick {
+	o.tick(o.heard.Clock() + ha.Tick + ha.LateTick) // late, but within what counts
+	if age := ageOf(o, "one", "shop-0"); age != time.Second+ha.Tick+ha.LateTick {
 		t.Fatalf("a tick that is a little late counts: %s", age)
 	}
-	o.tick(o.last + time.Minute) // the observer itself was away
+	o.tick(o.heard.Clock() + time.Minute) // the observer itself was away
 	if age := ageOf(o, "one", "shop-0"); age > ha.Tick {
 		t.Fatalf("the observer's own pause is silence: %s", age)
 	}
@@ -59,7 +59,7 @@ func TestWhatWasNeverHeardIsSilentSinceTheClocksBegan(t *testing.T) {
 	if age := ageOf(o, "two", "shop-1"); age < time.Second || age > time.Second+ha.Tick {
 		t.Fatalf("never heard: %s", age)
 	}
-	o.tick(o.last + time.Minute)
+	o.tick(o.heard.Clock() + time.Minute)
 	if age := ageOf(o, "two", "shop-1"); age > ha.Tick {
 		t.Fatalf("never heard, after a pause: %s", age)
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"reflect"
+	"time"
 
 	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/node/ha"
@@ -13,14 +14,12 @@ type operation struct {
 	task   Task
 	cancel context.CancelFunc
 	done   chan error
+	began  time.Duration // on the node's clock
 }
-
-// yields says whether the operation gives way to newer decisions.
-func (o *operation) yields() bool { return o.task.Do == ha.Confirm }
 
 // supersede cancels a yielding operation that is no longer what should be done.
 func (a *agent) supersede(steps []ha.Step) {
-	if a.doing == nil || !a.doing.yields() {
+	if a.doing == nil || !a.doing.task.Yields() {
 		return
 	}
 	for _, s := range steps {
@@ -31,21 +30,10 @@ func (a *agent) supersede(steps []ha.Step) {
 	a.abandon()
 }
 
-// outdate ends an operation whose epoch is over and that could hold up the next one for ever: a promotion
-// or a recovery that does not come to its end, a copy from a leader that was replaced.
+// outdate ends an operation whose epoch is over and that could hold up the next one for ever.
 func (a *agent) outdate(l pgctl.Leadership) {
-	if a.doing == nil {
-		return
-	}
-	switch was := a.doing.task.View.Leadership; a.doing.task.Do {
-	case ha.Promote, ha.Start, ha.Follow, ha.Detach:
-		if l.Epoch > was.Epoch {
-			a.abandon()
-		}
-	case ha.CopyData, ha.Rewind:
-		if l.Leader != "" && l.Leader != was.Leader {
-			a.abandon()
-		}
+	if a.doing != nil && a.doing.task.Outdated(a.doing.task.View.Leadership, l) {
+		a.abandon()
 	}
 }
 

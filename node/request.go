@@ -13,8 +13,9 @@ import (
 
 // request is an operator's wish that waits for the controller.
 type request struct {
-	ask    ha.Request
-	answer chan error
+	ask        ha.Request
+	answer     chan error
+	unattended bool // nobody waits for the answer: a refusal is an event
 }
 
 // Wish is a Request as it travels between daemons: instances by name.
@@ -23,6 +24,7 @@ type Wish struct {
 	To       string `json:"to,omitempty"`
 	Failover bool   `json:"failover,omitempty"`
 	Lossy    bool   `json:"lossy,omitempty"`
+	OldDead  bool   `json:"oldDead,omitempty"`
 }
 
 const requestTimeout = 15 * time.Second
@@ -31,42 +33,54 @@ const requestTimeout = 15 * time.Second
 // on the Raft leader only; elsewhere it fails with pgctl.CodeUnavailable.
 func (n *Node) Ask(ctx context.Context, w Wish) error {
 	state := n.Store.State()
-	r := &request{ask: ha.Request{Failover: w.Failover, Lossy: w.Lossy}, answer: make(chan error, 1)}
+	r := &request{ask: ha.Request{Failover: w.Failover, Lossy: w.Lossy, OldDead: w.OldDead}, answer: make(chan error, 1)}
 	l, led := state.Leadership(w.Cluster)
 	if !led {
 		return pgctl.Errorf(pgctl.CodeNotFound, "there is no cluster %q with a leadership", w.Cluster)
 	}
-	leader := pgctl.Instance{}
 	for i := range state.Instances(w.Cluster) {
 		if i.Name == w.To {
 			r.ask.To = i.Life
-		}
-		if i.Life == l.Leader {
-			leader = i
 		}
 	}
 	if w.To != "" && r.ask.To == "" {
 		return pgctl.Errorf(pgctl.CodeNotFound, "cluster %s has no instance %q", w.Cluster, w.To).At("to")
 	}
-	if host, ok := state.Host(leader.Host); ok && !w.Failover {
+	if !w.Failover {
+		n.checkpoint(ctx, l, slices.Collect(state.Instances(w.Cluster)))
+	}
+	return n.submit(ctx, w.Cluster, r)
+}
+
+// checkpoint makes the leader's stop for a switchover short.
+func (n *Node) checkpoint(ctx context.Context, l pgctl.Leadership, instances []pgctl.Instance) {
+	for _, i := range instances {
+		host, known := n.Store.State().Host(i.Host)
+		if i.Life != l.Leader || !known {
+			continue
+		}
 		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-		if err := n.Peers.Call(bounded, host.API, "checkpoint", leader.Name, nil); err != nil {
+		if err := n.Peers.Call(bounded, host.API, "checkpoint", i.Name, nil); err != nil {
 			n.Log.Info("the leader did not make a checkpoint before the switchover", "error", err)
 		}
+		cancel()
 	}
+}
+
+// submit hands a request to the controller and waits until it was taken up or refused.
+func (n *Node) submit(ctx context.Context, cluster string, r *request) error {
 	if !n.Quorum.IsLeader() {
 		return pgctl.Errorf(pgctl.CodeUnavailable, "this daemon does not lead the Raft group")
 	}
 	n.mu.Lock()
-	if n.requests[w.Cluster] != nil {
+	if n.requests[cluster] != nil {
 		n.mu.Unlock()
-		return pgctl.Errorf(pgctl.CodeConflict, "another change of leadership of %s is being started", w.Cluster)
+		return pgctl.Errorf(pgctl.CodeConflict, "another order about %s is being taken up", cluster).WithHint("try again")
 	}
-	n.requests[w.Cluster] = r
+	n.requests[cluster] = r
 	n.mu.Unlock()
 	poke(n.ticks)
-	return n.await(ctx, w.Cluster, r)
+	return n.await(ctx, cluster, r)
 }
 
 func (n *Node) await(ctx context.Context, cluster string, r *request) error {
@@ -127,6 +141,10 @@ func (n *Node) answerRequest(cluster string, d ha.Decision) {
 		return
 	}
 	delete(n.requests, cluster)
+	if d.Answer != nil && r.unattended {
+		n.Log.Warn("what was scheduled is refused", "cluster", cluster, "error", d.Answer)
+		n.refused[cluster] = d.Answer
+	}
 	if d.Answer != nil {
 		r.answer <- d.Answer
 		return

@@ -20,38 +20,28 @@ type fetch struct {
 const (
 	sourceTimeout = 2 * time.Second
 	sourceRetry   = 20 * time.Millisecond
+	sourceAgain   = time.Second // while nothing comes from a leader that said everything
 )
 
-// fetchSource asks the leader of this epoch about its data when that is needed. An answer counts only
-// if it was asked for after the own receiver was gone: the leader must not seem to end before us.
+// fetchSource asks the leader of this epoch about its data when that is needed.
 func (a *agent) fetchSource(v *ha.InstanceView, hosts map[string]pgctl.Host) {
-	l, s := v.Leadership, v.Server
-	alone := s.Directory == ha.NoDirectory || v.Local.Rewinding != 0 || s.Receiver == "" && s.Upstream == ""
-	follows := l.Leader != "" && l.Leader != a.self.Life && (l.Phase == pgctl.Promoting || l.Phase == pgctl.Steady)
-	streaming := s.Upstream == a.self.Life.MemberName(l.Epoch)
-	if settled := alone && s.AtEnd; settled != a.settled {
-		a.settled, a.source, a.waits = settled, nil, fetch{} // an older answer knows less than what was received
+	ask, void := a.source.Look(v)
+	if void {
+		a.waits = fetch{}
 	}
 	switch {
-	case !follows || !alone && !streaming:
-		a.source = nil
-		return
-	case a.source != nil && a.source.Epoch == l.Epoch && a.source.Life == l.Leader && (streaming || a.source.Checkpoint == a.source.Timeline):
-		v.Source = a.source
-		return
-	}
-	if a.waits.answer != nil {
+	case !ask:
+	case a.waits.answer != nil:
 		select {
-		case a.source = <-a.waits.answer:
+		case source := <-a.waits.answer:
 			a.waits = fetch{next: a.node.Clock() + sourceRetry}
-			if a.source != nil && a.source.Epoch == l.Epoch && a.source.Life == l.Leader {
-				v.Source = a.source
+			if source != nil && source.Checkpoint == source.Timeline {
+				a.waits.next += sourceAgain
 			}
+			a.source.Take(v, source)
 		default:
 		}
-		return
-	}
-	if a.node.Clock() >= a.waits.next {
+	case a.node.Clock() >= a.waits.next:
 		a.askSource(v, hosts)
 	}
 }
@@ -89,8 +79,7 @@ func (a *agent) asSource(ctx context.Context, epoch pgctl.Epoch) (ha.Source, err
 	a.mu.Lock()
 	o := a.observed
 	a.mu.Unlock()
-	promoted := l.Phase == pgctl.Steady || o.Promoted != nil && o.Promoted.Epoch == l.Epoch
-	if l.Epoch != epoch || l.Leader != a.self.Life || !o.Primary || o.State != ha.Running || !promoted {
+	if !ha.Followable(l, a.self.Life, epoch, o) {
 		return ha.Source{}, pgctl.Errorf(pgctl.CodeConflict, "%s is not ready to be followed in epoch %d", a.self.Name, epoch)
 	}
 	// The end is that of the last look, at most a moment old: whoever asks has stopped receiving before
@@ -103,12 +92,17 @@ func (a *agent) asSource(ctx context.Context, epoch pgctl.Epoch) (ha.Source, err
 	}
 	return ha.Source{
 		Life: a.self.Life, Epoch: epoch, SystemID: o.Local.SystemID, Timeline: o.End.Timeline, History: o.History,
-		End: o.End.LSN, Checkpoint: o.Checkpoint, Address: host.Address, Port: cluster.Port,
+		End: o.End.LSN, Oldest: o.Oldest, Checkpoint: o.Checkpoint, Address: host.Address, Port: cluster.Port,
 	}, nil
 }
 
 // serveCheckpoint makes the leader's stop for a switchover short.
 func (n *Node) serveCheckpoint(ctx context.Context, _ string, body json.RawMessage) (any, error) {
+	return n.doAt(ctx, body, ha.Checkpoint)
+}
+
+// doAt carries a step out on an instance of this host that needs no decision.
+func (n *Node) doAt(ctx context.Context, body json.RawMessage, do ha.Action) (any, error) {
 	var name string
 	if err := json.Unmarshal(body, &name); err != nil {
 		return nil, pgctl.Errorf(pgctl.CodeInvalid, "unreadable request: %v", err)
@@ -119,7 +113,7 @@ func (n *Node) serveCheckpoint(ctx context.Context, _ string, body json.RawMessa
 	if a == nil {
 		return nil, pgctl.Errorf(pgctl.CodeNotFound, "no instance %s here", name)
 	}
-	return struct{}{}, a.server.Do(ctx, Task{Step: ha.Step{Do: ha.Checkpoint}})
+	return struct{}{}, a.server.Do(ctx, Task{Step: ha.Step{Do: do}})
 }
 
 // probeLeader looks at the leader as a member does, when a server asked for it.

@@ -33,6 +33,7 @@ var kinds = map[string]func() Command{
 	"cluster.undelete": func() Command { return new(UndeleteCluster) },
 	"cluster.purge":    func() Command { return new(PurgeCluster) },
 	"host.put":         func() Command { return new(PutHost) },
+	"host.learn":       func() Command { return new(LearnHost) },
 	"host.remove":      func() Command { return new(RemoveHost) },
 	"leadership.set":   func() Command { return new(SetLeadership) },
 	"instances.set":    func() Command { return new(SetInstances) },

@@ -227,3 +227,19 @@ func TestEventsFilter(t *testing.T) {
 		}
 	}
 }
+
+// TestLearnedAboutHosts: a host that records itself anew, after an upgrade say, takes back nothing.
+func TestLearnedAboutHosts(t *testing.T) {
+	m := newMachine(t)
+	m.fails(pgctl.CodeNotFound, "", LearnHost{Name: "one", Detect: time.Second})
+	m.must(PutHost{Host: pgctl.Host{Name: "one", Detect: time.Hour}})
+	if h, _ := m.state().Host("one"); h.Detect != 0 {
+		t.Fatalf("a host says itself what its silence means: %s", h.Detect)
+	}
+	m.fails(pgctl.CodeInvalid, "detect", LearnHost{Name: "one", Detect: -1})
+	m.must(LearnHost{Name: "one", Detect: 3 * time.Second})
+	m.must(PutHost{Host: pgctl.Host{Name: "one", Address: "10.0.0.1"}})
+	if h, _ := m.state().Host("one"); h.Detect != 3*time.Second || h.Learned.IsZero() || h.Address != "10.0.0.1" {
+		t.Fatalf("%+v", h)
+	}
+}

@@ -32,9 +32,10 @@ type disk struct {
 
 func openDisk(dir string, fail func(error)) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, pgctl.Errorf(pgctl.CodeUnavailable, "the data folder cannot be made: %v", err)
+		return nil, pgctl.Errorf(pgctl.CodeUnavailable, "the data folder cannot be made: %v", err).
+			WithHint("name one that the daemon may make and write to")
 	}
-	lock, err := lockFolder(dir)
+	lock, err := LockFolder(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -54,11 +55,13 @@ func openDisk(dir string, fail func(error)) (*disk, error) {
 	return &disk{BoltStore: bolt, lock: lock, fail: fail}, nil
 }
 
-// lockFolder makes sure that only one daemon uses the folder. The kernel releases it with the process.
-func lockFolder(dir string) (*os.File, error) {
+// LockFolder makes sure that only one daemon uses a folder: CodeConflict when another one does. Closing
+// what it returns gives the folder free; the kernel does so at the latest with the end of the process.
+func LockFolder(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, pgctl.Errorf(pgctl.CodeUnavailable, "the data folder cannot be locked: %v", err)
+		return nil, pgctl.Errorf(pgctl.CodeUnavailable, "the data folder cannot be locked: %v", err).
+			WithHint("it must be a folder of a local, writable file system, and the daemon's user must own it")
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(lock, 20))

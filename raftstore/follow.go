@@ -17,10 +17,11 @@ import (
 
 // FollowConfig is what an agent needs.
 type FollowConfig struct {
-	Name      string          // the host's name
-	Addresses func() []string // host:port of the servers' transports, as known now
-	TLS       *tls.Config     // as of a server
-	Log       *slog.Logger    // nil: nothing is logged
+	Name      string                             // the host's name
+	Addresses func() []string                    // host:port of the servers' transports, as known now
+	TLS       *tls.Config                        // as of a server
+	Log       *slog.Logger                       // nil: nothing is logged
+	Explain   func(peer string, err error) error // as of a server
 }
 
 const silenceLimit = 3 * time.Second // of a server's stream
@@ -39,7 +40,7 @@ func Follow(c FollowConfig) (*Store, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := newStore(c.Name, c.TLS, c.Log)
-	s.addresses = c.Addresses
+	s.addresses, s.dialer.quiet.explain = c.Addresses, c.Explain
 	s.start(s.followServers)
 	return s, nil
 }

@@ -28,47 +28,112 @@ type registerOutput struct {
 }
 
 type registerState struct {
-	revision uint64
+	revision uint64 // of the last write; if that is fuzzy, of the one before it
 	value    string
-	fuzzy    bool // the last write's revision is not known
+	fuzzy    bool // the last write's revision is not known: nobody heard its outcome
+	seen     bool // somebody saw the revision: its entry is complete
 }
 
-// registers is the model: settings with compare-and-set on their revision. Writes of one entry have
-// the same revision, and nobody sees any but the last.
+// registers is the model: settings with compare-and-set on their revision, which is the number of the entry
+// that a write was packed into. So the revisions of writes grow, and two are equal only if nobody saw the
+// first: who reads sees whole entries.
 var registers = porcupine.Model{
 	Init: func() any { return registerState{} },
 	Step: func(state, input, output any) (bool, any) {
 		s, in, out := state.(registerState), input.(registerInput), output.(registerOutput)
-		switch {
-		case !in.write:
-			if s.fuzzy {
-				return out.value == s.value && out.revision >= s.revision, registerState{out.revision, s.value, false}
-			}
-			return out.value == s.value && out.revision == s.revision, s
-		case out.conflict:
-			return s.fuzzy || *in.expect != s.revision, s
-		case !s.fuzzy && in.expect != nil && *in.expect != s.revision:
-			return out.unknown, s // an unknown one that did not happen
-		case s.fuzzy && in.expect != nil && *in.expect < s.revision:
-			return out.unknown, s
-		case out.unknown:
-			return true, registerState{s.revision, in.value, true}
+		if !in.write {
+			return s.reads(out)
 		}
-		return out.revision >= s.revision, registerState{out.revision, in.value, false}
+		if s.fuzzy && !out.conflict && in.expect != nil { // who expects it, saw it
+			if !s.mayBe(*in.expect) {
+				return out.unknown, s
+			}
+			s = registerState{*in.expect, s.value, false, true}
+		}
+		same := in.expect == nil || *in.expect == s.revision
+		switch {
+		case out.conflict:
+			return s.fuzzy || !same, s
+		case !same:
+			return out.unknown, s // an unknown one that did not happen
+		case out.unknown:
+			return true, registerState{s.revision, in.value, true, s.seen || in.expect != nil}
+		}
+		after := in.expect == nil && s.mayBe(out.revision) || out.revision > s.revision
+		return after, registerState{out.revision, in.value, false, false}
 	},
 }
 
-// TestLinearizable writes and reads on all daemons while leaders are killed, and has the history
-// checked. Writes whose outcome is unknown may take effect at any later time, or never.
+// mayBe says whether a write after the last known revision may have a revision: it may be of the same entry,
+// as long as nobody saw that.
+func (s registerState) mayBe(revision uint64) bool {
+	return revision > s.revision || revision == s.revision && !s.seen
+}
+
+func (s registerState) reads(out registerOutput) (bool, any) {
+	if s.fuzzy {
+		return out.value == s.value && s.mayBe(out.revision), registerState{out.revision, s.value, false, true}
+	}
+	return out.value == s.value && out.revision == s.revision, registerState{s.revision, s.value, false, true}
+}
+
+// TestModelIsExact: what the model must not take for right. Each is a way in which a store can lie.
+func TestModelIsExact(t *testing.T) {
+	write := func(value string, expect *uint64, revision uint64) porcupine.Operation {
+		return porcupine.Operation{Input: registerInput{true, value, expect}, Output: registerOutput{revision: revision}}
+	}
+	lost := func(value string, expect *uint64) porcupine.Operation {
+		return porcupine.Operation{Input: registerInput{true, value, expect}, Output: registerOutput{unknown: true}}
+	}
+	conflict := func(expect uint64) porcupine.Operation {
+		return porcupine.Operation{Input: registerInput{write: true, expect: &expect}, Output: registerOutput{conflict: true}}
+	}
+	read := func(value string, revision uint64) porcupine.Operation {
+		return porcupine.Operation{Input: registerInput{}, Output: registerOutput{revision: revision, value: value}}
+	}
+	for story, c := range map[string]struct {
+		history []porcupine.Operation
+		right   bool
+	}{
+		"packed together":              {[]porcupine.Operation{write("a", nil, 5), write("b", nil, 5), read("b", 5)}, true},
+		"a part of an entry was seen":  {[]porcupine.Operation{write("a", nil, 5), read("a", 5), write("b", nil, 5)}, false},
+		"revisions go back":            {[]porcupine.Operation{write("a", nil, 5), write("b", nil, 4)}, false},
+		"compared and set":             {[]porcupine.Operation{write("a", nil, 5), write("b", ptr(uint64(5)), 6)}, true},
+		"compared with an older one":   {[]porcupine.Operation{write("a", nil, 5), write("b", ptr(uint64(4)), 6)}, false},
+		"set in the entry it expects":  {[]porcupine.Operation{write("a", nil, 5), write("b", ptr(uint64(5)), 5)}, false},
+		"conflict without reason":      {[]porcupine.Operation{write("a", nil, 5), conflict(5)}, false},
+		"conflict":                     {[]porcupine.Operation{write("a", nil, 5), conflict(4)}, true},
+		"a stale read":                 {[]porcupine.Operation{write("a", nil, 5), write("b", nil, 6), read("a", 5)}, false},
+		"an outcome nobody heard":      {[]porcupine.Operation{write("a", nil, 5), lost("b", nil), read("b", 7), write("c", ptr(uint64(7)), 8)}, true},
+		"of the entry before":          {[]porcupine.Operation{write("a", nil, 5), lost("b", nil), read("b", 5)}, true},
+		"of an entry that was seen":    {[]porcupine.Operation{write("a", nil, 5), read("a", 5), lost("b", nil), read("b", 5)}, false},
+		"nobody heard, two revisions":  {[]porcupine.Operation{lost("b", nil), read("b", 7), read("b", 8)}, false},
+		"nobody heard, and it was not": {[]porcupine.Operation{write("a", nil, 5), lost("b", ptr(uint64(4))), read("b", 6)}, false},
+	} {
+		state, right := registers.Init(), true
+		for _, op := range c.history {
+			if right {
+				right, state = registers.Step(state, op.Input, op.Output)
+			}
+		}
+		if right != c.right {
+			t.Errorf("%s: taken for right: %v", story, right)
+		}
+	}
+}
+
+// TestLinearizable writes and reads on all daemons while leaders are lost, each in another way, and has the
+// history checked. Writes whose outcome is unknown may take effect at any later time, or never.
 func TestLinearizable(t *testing.T) {
 	const keys, clients = 3, 6
-	g := newGroup(t, 3, nil)
+	wires := newNetwork()
+	g := newGroup(t, 3, func(c *Config) { c.Dial = wires.dialer(c.Listen) })
 	g.leader()
 	var mu sync.RWMutex // guards g.stores
 	histories := make([][]porcupine.Operation, keys)
 	var record sync.Mutex
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
 	for c := range clients {
@@ -98,32 +163,47 @@ func TestLinearizable(t *testing.T) {
 			}
 		})
 	}
-	kills := 0
-	for ctx.Err() == nil {
-		leader := -1
-		for i, s := range g.stores {
-			if s != nil && s.IsLeader() {
-				leader = i
-			}
-		}
-		if leader < 0 {
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		time.Sleep(300 * time.Millisecond)
-		mu.Lock()
-		victim := g.stores[leader]
-		g.stores[leader] = nil
-		mu.Unlock()
-		must(t, victim.Close())
-		kills++
-		time.Sleep(100 * time.Millisecond)
-		mu.Lock()
-		g.start(leader)
-		mu.Unlock()
+	lost := 0
+	for ; ctx.Err() == nil; lost++ {
+		g.lose(&mu, wires, lost%len(losses))
 	}
 	wg.Wait()
-	checkHistories(t, histories, kills)
+	checkHistories(t, histories, lost)
+}
+
+// losses are the ways in which a leader is lost: it stops in order; it is cut off and goes on believing that
+// it leads; its disk takes nothing any more from one moment on, and its network ends, as when its process is
+// killed or its host loses power.
+var losses = []string{"closed", "cut off", "crashed"}
+
+// lose waits for a leader, loses it, and brings it back.
+func (g *group) lose(mu *sync.RWMutex, wires *network, way int) {
+	g.t.Helper()
+	leader := g.leader()
+	time.Sleep(300 * time.Millisecond)
+	victim, address := g.stores[leader], g.configs[leader].Listen
+	switch losses[way] {
+	case "cut off":
+		wires.set(address, true)
+		time.Sleep(time.Second) // the others elect another, and it steps down
+		wires.set(address, false)
+		return
+	case "crashed":
+		must(g.t, victim.disk.BoltStore.Close()) // whoever asks it from now on does not hear an outcome
+		wires.set(address, true)
+	}
+	mu.Lock()
+	g.stores[leader] = nil
+	mu.Unlock()
+	err := victim.Close()
+	if losses[way] != "crashed" {
+		must(g.t, err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	wires.set(address, false)
+	mu.Lock()
+	g.start(leader)
+	mu.Unlock()
 }
 
 func checkHistories(t *testing.T, histories [][]porcupine.Operation, kills int) {

@@ -4,6 +4,7 @@
 package raftstore
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -30,9 +31,14 @@ type Config struct {
 	Listener  net.Listener // in place of Listen, when it is open already (TCP, without TLS)
 	Advertise string       // host:port where others reach it; "": where it listens
 	Servers   []Peer       // the initial voters, the same on all of them; used only where there is no state yet
+	// Dial replaces the plain TCP of connections to other servers, below TLS; nil: none.
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	TLS       *tls.Config  // of both directions, with client certificates; nil only in tests
 	SecretKey string       // age X25519 identity (AGE-SECRET-KEY-1…); "": Encrypt and Decrypt are refused
 	Log       *slog.Logger // nil: nothing is logged
+	// Explain, if set, says in an operator's words why a connection with another daemon failed. It is
+	// asked once a minute for each host and error, and must not block.
+	Explain func(peer string, err error) error
 
 	// Raft's timings; 0 is the default of 500 ms each. The lease must not exceed the heartbeat.
 	Heartbeat, Election, Lease time.Duration
@@ -82,6 +88,7 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	s := newStore(c.Name, c.TLS, c.Log)
+	s.dialer.open, s.dialer.quiet.explain = c.Dial, c.Explain
 	if c.SecretKey != "" {
 		identity, err := age.ParseX25519Identity(c.SecretKey)
 		if err != nil {

@@ -48,7 +48,8 @@ func (s *Store) SaveSnapshot(w io.Writer) error {
 
 // RestoreSnapshot puts a saved state in place of the present one, on all daemons. Every cluster's
 // leadership is unknown afterwards: leader, rules and history are as they were saved, and nothing
-// happens automatically until running leaders confirm them or an operator decides.
+// happens automatically until running leaders confirm them or an operator decides. When it returns, State
+// here shows it; others may lag for a moment.
 func (s *Store) RestoreSnapshot(ctx context.Context, r io.Reader) error {
 	data, err := io.ReadAll(r)
 	if err != nil {
@@ -67,8 +68,13 @@ func (s *Store) RestoreSnapshot(ctx context.Context, r io.Reader) error {
 		}
 		seq++
 	}
-	_, err = s.Apply(ctx, restoreCommit{id, seq})
-	return err
+	if _, err = s.Apply(ctx, restoreCommit{id, seq}); err != nil {
+		return err
+	}
+	if err := s.Linearize(ctx); err != nil {
+		return pgctl.Errorf(pgctl.CodeUnavailable, "the state is restored, but this daemon does not show it yet: %v", err)
+	}
+	return nil
 }
 
 // restoreBegin discards what an earlier restore staged.

@@ -25,13 +25,14 @@ const (
 	greetingTimeout = 5 * time.Second
 	dialTimeout     = 2 * time.Second
 	userTimeout     = 3 * time.Second // after which an unacknowledged connection is dead
-	quietTime       = 10 * time.Second
+	quietTime       = time.Minute     // between two words about one trouble with one host
 )
 
 // dialer opens connections to other daemons.
 type dialer struct {
 	tls   *tls.Config
 	log   *slog.Logger
+	open  func(ctx context.Context, network, address string) (net.Conn, error) // nil: plain TCP
 	quiet quiet
 }
 
@@ -66,7 +67,11 @@ func (d *dialer) dial(ctx context.Context, address string, protocol byte) (net.C
 }
 
 func (d *dialer) connect(ctx context.Context, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	open := d.open
+	if open == nil {
+		open = (&net.Dialer{}).DialContext
+	}
+	conn, err := open(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +268,8 @@ func (c *tracked) Close() error {
 
 // quiet keeps a peer that cannot connect, many times a second, from filling the log.
 type quiet struct {
+	explain func(peer string, err error) error // may be nil
+
 	mu   sync.Mutex
 	last map[string]time.Time
 }
@@ -283,5 +290,8 @@ func (q *quiet) warn(log *slog.Logger, message, peer string, err error) {
 		q.last = map[string]time.Time{}
 	}
 	q.last[key] = now
-	log.Warn(message, "peer", peer, "err", err)
+	if q.explain != nil {
+		err = q.explain(host, err)
+	}
+	log.Warn(message, "peer", peer, "err", err, "hint", "pgctl servers shows who is heard; it is tried again, and said again once a minute")
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/pgctl/pgctl/node/api"
+	"github.com/pgctl/pgctl"
 )
 
 // arrange puts a command line into the only order that urfave/cli reads, options before arguments, so
@@ -74,7 +74,7 @@ func (a *arrangement) option(word string, rest []string) ([]string, error) {
 		return rest[1:], nil
 	}
 	e := usageError("there is no option %s of %s", word, a.name).WithHint("%s --help lists them", a.name)
-	if near := api.Nearest(name, names); near != "" {
+	if near := pgctl.Nearest(name, names); near != "" {
 		_ = e.WithHint("did you mean --%s?", near)
 	}
 	return nil, e
@@ -97,7 +97,7 @@ func (a *arrangement) argument(word string) error {
 		names = append(names, c.Name)
 	}
 	e := usageError("there is no command %q of %s", word, a.name).WithHint("%s --help lists them", a.name)
-	if near := api.Nearest(word, names); near != "" {
+	if near := pgctl.Nearest(word, names); near != "" {
 		_ = e.WithHint("did you mean %s %s?", a.name, near)
 	}
 	return e

@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/pgctl/pgctl"
-	"github.com/pgctl/pgctl/node/api"
 	"github.com/pgctl/pgctl/node/api/client"
 )
 
@@ -116,7 +115,7 @@ func readContext(path, name string, named bool) (ClientContext, error) {
 	if !ok {
 		e := pgctl.Errorf(pgctl.CodeNotFound, "%s has no context %q", path, name).At("context")
 		names := slices.Sorted(maps.Keys(config.Contexts))
-		if near := api.Nearest(name, names); near != "" {
+		if near := pgctl.Nearest(name, names); near != "" {
 			return chosen, e.WithHint("did you mean %s?", near)
 		}
 		return chosen, e.WithHint("it has: %s", strings.Join(names, ", "))

@@ -15,7 +15,6 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/pgctl/pgctl"
-	"github.com/pgctl/pgctl/node/api"
 )
 
 // defaultDaemonConfigPath is where the packages put the daemon's configuration.
@@ -24,18 +23,21 @@ const defaultDaemonConfigPath = "/etc/pgctl/pgctl.toml"
 // DaemonConfig is the daemon's configuration file. packaging/pgctl.toml explains every key; a test holds
 // it equal to DefaultDaemonConfig.
 type DaemonConfig struct {
-	Name          string            `toml:"name"`           // of this host, unique; empty in the file: the host name
-	DataCenter    string            `toml:"data_center"`    // two instances of a cluster are put into different ones
-	Labels        map[string]string `toml:"labels"`         // for placement
-	Address       string            `toml:"address"`        // IP of Postgres, and of listeners that name none
-	DataDir       string            `toml:"data_dir"`       // instances and the store
-	SocketDir     string            `toml:"socket_dir"`     // Unix sockets of Postgres; lost at a reboot
-	PostgresUser  string            `toml:"postgres_user"`  // runs Postgres when the daemon is root
-	PostgresPaths []string          `toml:"postgres_paths"` // patterns of folders with postgres and initdb
-	Listen        ListenConfig      `toml:"listen"`
-	TLS           TLSConfig         `toml:"tls"`
-	Cluster       GroupConfig       `toml:"cluster"`
-	Log           LogConfig         `toml:"log"`
+	Name           string            `toml:"name"`           // of this host, unique; empty in the file: the host name
+	DataCenter     string            `toml:"data_center"`    // two instances of a cluster are put into different ones
+	Labels         map[string]string `toml:"labels"`         // for placement
+	Address        string            `toml:"address"`        // IP of Postgres, and of listeners that name none
+	DataDir        string            `toml:"data_dir"`       // instances and the store
+	SocketDir      string            `toml:"socket_dir"`     // Unix sockets of Postgres; lost at a reboot
+	PostgresUser   string            `toml:"postgres_user"`  // runs Postgres when the daemon is root
+	PostgresPaths  []string          `toml:"postgres_paths"` // patterns of folders with postgres and initdb
+	Guard          string            `toml:"guard"`          // off, auto, required: whether leaders by lease need a guard
+	Watchdog       string            `toml:"watchdog"`       // off, auto, required: whether the guard arms a watchdog device
+	WatchdogDevice string            `toml:"watchdog_device"`
+	Listen         ListenConfig      `toml:"listen"`
+	TLS            TLSConfig         `toml:"tls"`
+	Cluster        GroupConfig       `toml:"cluster"`
+	Log            LogConfig         `toml:"log"`
 }
 
 // ListenConfig are the daemon's listeners, host:port. An empty host is filled with the address.
@@ -75,13 +77,16 @@ type Voter struct{ Name, Address string }
 // DefaultDaemonConfig is what holds where the file says nothing.
 func DefaultDaemonConfig() DaemonConfig {
 	return DaemonConfig{
-		DataCenter:    "default",
-		Labels:        map[string]string{},
-		DataDir:       "/var/lib/pgctl",
-		SocketDir:     "/run/pgctl",
-		PostgresUser:  "postgres",
-		PostgresPaths: []string{"/usr/lib/postgresql/*/bin"},
-		Listen:        ListenConfig{API: ":7432", Raft: ":7433", Gossip: ":7434", Heartbeat: ":7435"},
+		DataCenter:     "default",
+		Labels:         map[string]string{},
+		DataDir:        "/var/lib/pgctl",
+		SocketDir:      "/run/pgctl",
+		PostgresUser:   "postgres",
+		PostgresPaths:  []string{"/usr/lib/postgresql/*/bin"},
+		Guard:          guardAuto,
+		Watchdog:       guardOff,
+		WatchdogDevice: "/dev/watchdog",
+		Listen:         ListenConfig{API: ":7432", Raft: ":7433", Gossip: ":7434", Heartbeat: ":7435"},
 		TLS: TLSConfig{
 			CA: "/etc/pgctl/tls/ca.pem", Cert: "/etc/pgctl/tls/host.pem", Key: "/etc/pgctl/tls/host-key.pem",
 		},
@@ -153,7 +158,7 @@ func decodeTOML(path string, text []byte, into any) error {
 	}
 	key := unknown[0].String()
 	e := pgctl.Errorf(pgctl.CodeInvalid, "%s: there is no such key", path).At(key)
-	if near := api.Nearest(key, tomlKeys(reflect.TypeOf(into).Elem(), "", unknown[0])); near != "" {
+	if near := pgctl.Nearest(key, tomlKeys(reflect.TypeOf(into).Elem(), "", unknown[0])); near != "" {
 		_ = e.WithHint("did you mean %s?", near)
 	}
 	return e
@@ -224,6 +229,9 @@ func (c *DaemonConfig) complete() error {
 		return invalid("log.format", "%q is none of text, json", c.Log.Format)
 	}
 	if err := c.completeListeners(); err != nil {
+		return err
+	}
+	if err := c.checkGuard(); err != nil {
 		return err
 	}
 	return c.checkGroup()

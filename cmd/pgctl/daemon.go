@@ -66,23 +66,30 @@ type daemon struct {
 	peers    *peer.Client
 	versions []pgctl.PostgresVersion
 	catalogs catalogs
+	guarding *guarding // nil: no guard is wanted
+	troubles troubles
 	current  atomic.Bool // the local state has had everything that was committed before the start
 }
 
 // runDaemon starts everything, works until ctx ends or the store fails, and stops everything.
 func runDaemon(ctx context.Context, config DaemonConfig) (err error) {
-	d := &daemon{config: config, log: newLogger(config.Log).With("host", config.Name)}
+	d := &daemon{config: config, troubles: make(troubles, 32), log: newLogger(config.Log).With("host", config.Name)}
 	if d.identity, err = pki.Load(config.TLS.CA, config.TLS.Cert, config.TLS.Key, time.Now()); err != nil {
 		return err
 	}
 	if !d.identity.Role.Host() || d.identity.Name != config.Name {
 		return invalid("tls.cert", "the certificate is of %s %q, not of host %q", d.identity.Role, d.identity.Name, config.Name)
 	}
-	for _, dir := range []string{config.DataDir, config.SocketDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return pgctl.Errorf(pgctl.CodeInvalid, "cannot use the folder %s: %v", dir, err)
+	for _, folder := range []struct{ path, field string }{{config.DataDir, "data_dir"}, {config.SocketDir, "socket_dir"}} {
+		if err := os.MkdirAll(folder.path, 0o755); err != nil {
+			return invalid(folder.field, "the folder cannot be used: %v", err).WithHint("name one that the daemon may make and write to")
 		}
 	}
+	lock, err := raftstore.LockFolder(config.DataDir) // before anything that others could notice
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	if err := giveToPostgres(config.SocketDir, config.PostgresUser); err != nil {
 		return err
 	}
@@ -109,7 +116,7 @@ func (d *daemon) open() (closers []func() error, err error) {
 	d.peers = peer.NewClient(d.identity.ClientConfig(), pki.Explain)
 	later(func() error { d.peers.Close(); return nil })
 	d.gossip, err = gossip.Open(gossip.Config{
-		Name: d.config.Name, Bind: d.config.Listen.Gossip, Key: key, Join: d.config.Cluster.Join, Log: d.log,
+		Name: d.config.Name, Bind: d.config.Listen.Gossip, Key: key, Join: d.config.Cluster.Join, Log: d.log, OnTrouble: d.gossipFailed,
 		Tags: gossip.Tags{
 			DataCenter: d.config.DataCenter, API: d.config.Listen.API, Heartbeat: d.config.Listen.Heartbeat,
 			Raft: d.config.Listen.Raft, Version: version(), Server: d.config.Cluster.Server,
@@ -123,6 +130,9 @@ func (d *daemon) open() (closers []func() error, err error) {
 		return closers, err
 	}
 	later(d.store.Close)
+	if d.guarding = newGuarding(d.config); d.guarding != nil {
+		later(d.guarding.deadlines.Close)
+	}
 	d.node = d.newNode()
 	d.beats, err = peer.Listen(peer.Config{
 		Host: d.config.Name, Boot: bootID(), Listen: d.config.Listen.Heartbeat, Key: key, Log: d.log,
@@ -140,7 +150,7 @@ func (d *daemon) openStore() (err error) {
 	dir := d.config.DataDir + "/raft"
 	if !d.config.Cluster.Server {
 		d.store, err = raftstore.Follow(raftstore.FollowConfig{
-			Name: d.config.Name, TLS: d.groupTLS(), Addresses: d.serverAddresses, Log: d.log,
+			Name: d.config.Name, TLS: d.groupTLS(), Addresses: d.serverAddresses, Log: d.log, Explain: d.connectionFailed,
 		})
 		return err
 	}
@@ -158,7 +168,7 @@ func (d *daemon) openStore() (err error) {
 	}
 	d.store, err = raftstore.Open(raftstore.Config{
 		Dir: dir, Name: d.config.Name, Listen: d.config.Listen.Raft, Servers: peers, TLS: d.groupTLS(),
-		SecretKey: string(secret), Log: d.log,
+		SecretKey: string(secret), Log: d.log, Explain: d.connectionFailed,
 	})
 	return err
 }
@@ -215,6 +225,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	running.Go(func() { d.catchUp(ctx) })
 	running.Go(func() { d.register(ctx) })
 	running.Go(func() { d.removePurged(ctx) })
+	running.Go(func() { d.recordTroubles(ctx) })
+	running.Go(func() { d.watchCertificate(ctx) })
+	running.Go(func() { d.stopUnassigned(ctx) })
 	running.Go(func() { d.node.Run(ctx, d.beats) })
 	d.log.Info("ready", "version", version(), "api", d.config.Listen.API, "server", d.config.Cluster.Server)
 	select {

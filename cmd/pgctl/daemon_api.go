@@ -122,8 +122,10 @@ func (a apiDaemon) Switchover(ctx context.Context, cluster, to string) (uint64, 
 }
 
 // Failover gives the leadership to an instance although the leader is not there.
-func (a apiDaemon) Failover(ctx context.Context, cluster, to string, allowDataLoss bool) (uint64, error) {
-	return a.order(ctx, node.Wish{Cluster: cluster, To: to, Failover: true, Lossy: allowDataLoss})
+func (a apiDaemon) Failover(ctx context.Context, cluster string, move api.Move) (uint64, error) {
+	return a.order(ctx, node.Wish{
+		Cluster: cluster, To: move.To, Failover: true, Lossy: move.AllowDataLoss, OldDead: move.OldLeaderIsDead,
+	})
 }
 
 func (a apiDaemon) order(ctx context.Context, w node.Wish) (uint64, error) {
@@ -131,6 +133,18 @@ func (a apiDaemon) order(ctx context.Context, w node.Wish) (uint64, error) {
 		return a.store.State().Index(), a.node.Ask(ctx, w)
 	}
 	return a.store.State().Index(), a.askLeader(ctx, "request", w, nil)
+}
+
+// Order hands an order to the Raft leader.
+func (a apiDaemon) Order(ctx context.Context, cluster string, o api.Order) (uint64, error) {
+	order := node.Order{Cluster: cluster, Do: string(o.Do), Instance: o.Instance, Rolling: o.Rolling, Pending: o.Pending}
+	if o.At != nil {
+		order.At = *o.At
+	}
+	if a.config.Cluster.Server && a.store.IsLeader() {
+		return a.store.State().Index(), a.node.Order(ctx, order)
+	}
+	return a.store.State().Index(), a.askLeader(ctx, "order", order, nil)
 }
 
 // View is the struct that the Raft leader decided on.
@@ -168,7 +182,7 @@ func (a apiDaemon) Password(ctx context.Context, cluster, user string) (string, 
 	}
 	if passwords[user] == "" {
 		e := pgctl.Errorf(pgctl.CodeNotFound, "cluster %s has no role %q with a password of pgctl", cluster, user)
-		if near := api.Nearest(user, sortedKeys(passwords)); near != "" {
+		if near := pgctl.Nearest(user, sortedKeys(passwords)); near != "" {
 			_ = e.WithHint("did you mean %s?", near)
 		}
 		return "", e
@@ -185,15 +199,15 @@ func (a apiDaemon) Rotate(ctx context.Context, cluster, user string) (string, ui
 }
 
 // Servers lists the Raft group.
-func (a apiDaemon) Servers(context.Context) ([]api.Server, error) {
+func (a apiDaemon) Servers(ctx context.Context) ([]api.Server, error) {
 	members, err := a.store.Servers()
 	if err != nil {
 		return nil, err
 	}
-	heard := a.node.Observer.Hosts()
+	heard, indexes := a.node.Observer.Hosts(), a.indexes(ctx, members)
 	var servers []api.Server
 	for _, m := range members {
-		s := api.Server{Name: m.Name, Address: m.Address, Role: "follower"}
+		s := api.Server{Name: m.Name, Address: m.Address, Role: "follower", Index: indexes[m.Name]}
 		if m.Leader {
 			s.Role = "leader"
 		}
@@ -286,6 +300,15 @@ func (s apiState) Events(after uint64, cluster string, limit int) []pgctl.Event 
 }
 
 // Setting finds a value of the operator configuration.
+func (s apiState) Settings() []api.SettingEntry {
+	all := []api.SettingEntry{}
+	for found := range s.State.Settings() {
+		all = append(all, api.SettingEntry{Key: found.Key, Value: json.RawMessage(found.Value), Revision: found.Revision})
+	}
+	return all
+}
+
+// Setting finds a value of the operator configuration.
 func (s apiState) Setting(key string) ([]byte, uint64, bool) {
 	found, ok := s.State.Setting(key)
 	return []byte(found.Value), found.Revision, ok
@@ -322,7 +345,7 @@ func liveOf(heard node.Heard, leaderEnd pgctl.LSN) api.Live {
 	live := api.Live{
 		Instance: r.Instance, Host: heard.Host, Life: r.Life, Open: r.Open, Timeline: r.End.Timeline, LSN: r.End.LSN,
 		Streaming: r.Upstream != "", Problem: firstText(r.LifeLost, r.Failed), AgeMs: heard.Age.Milliseconds(),
-		Pending: r.Pending, Restarted: r.Restarted, Applied: r.Applied,
+		Pending: r.Pending, Restarted: r.Restarted, Applied: r.Applied, Armed: r.Armed, Unguarded: r.Unguarded,
 	}
 	switch r.State {
 	case ha.Running:

@@ -59,6 +59,12 @@ func (s nodeStore) SetInstances(ctx context.Context, cluster string, put []pgctl
 	return err
 }
 
+// LearnHost commits what silence of a host means its failure.
+func (s nodeStore) LearnHost(ctx context.Context, host string, detect time.Duration, events []pgctl.Event) error {
+	_, err := s.Apply(ctx, raftstore.LearnHost{Name: host, Detect: detect, Events: events})
+	return err
+}
+
 // Purge removes all that the store knows about a cluster.
 func (s nodeStore) Purge(ctx context.Context, cluster string) error {
 	_, err := s.Apply(ctx, raftstore.PurgeCluster{Name: cluster})
@@ -68,10 +74,13 @@ func (s nodeStore) Purge(ctx context.Context, cluster string) error {
 func (d *daemon) newNode() *node.Node {
 	store := nodeStore{d.store, d.config.Name}
 	config := node.Config{
-		Host: d.config.Name, Store: store, Proposer: store, Peers: d.peers, NewLife: newLife, Boot: bootID(), LeaseFile: filepath.Join(d.config.SocketDir, "leases.json"), Clock: bootTime, Wall: time.Now, Log: d.log,
+		Host: d.config.Name, Store: store, Proposer: store, Peers: d.peers, NewLife: newLife, Boot: bootID(), LeaseFile: filepath.Join(d.config.SocketDir, "leases.json"), Clock: bootTime, Wall: time.Now, Note: d.note, Log: d.log,
 	}
 	if d.config.Cluster.Server {
 		config.Quorum = store
+	}
+	if d.guarding != nil {
+		config.MoveDeadline = d.moveDeadline
 	}
 	around := d.surroundings()
 	refused := map[string]string{} // by instance; asked by one goroutine
@@ -108,8 +117,10 @@ func (d *daemon) surroundings() surroundings {
 			return cert, key, ca, nil
 		},
 		confirmEpoch: d.confirmEpoch,
+		guarding:     d.guarding,
 		positions:    d.positions,
 		note:         d.note,
+		leadership:   func(cluster string) (pgctl.Leadership, bool) { return d.store.State().Leadership(cluster) },
 	}
 }
 
@@ -155,7 +166,7 @@ func (d *daemon) register(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		known, _ := d.store.State().Host(host.Name)
-		host.Revision = known.Revision
+		host.Revision, host.Detect, host.Learned = known.Revision, known.Detect, known.Learned
 		if !sameJSON(known, host) {
 			bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 			if _, err := d.store.Apply(bounded, raftstore.PutHost{Host: host}); err != nil {
@@ -186,6 +197,7 @@ func (d *daemon) methods() map[string]peer.Method {
 		methods[name] = m
 	}
 	methods["parameters"] = d.serveParameters
+	methods["index"] = d.serveIndex
 	for name, m := range d.secretMethods() {
 		methods[name] = m
 	}

@@ -37,7 +37,7 @@ func devCommand() *cli.Command {
 			Action: withPlayground("[HOST]", devLogs),
 		},
 		{
-			Name: "kill", ArgsUsage: "HOST", Usage: "lose a host: SIGKILL for its daemon and its Postgres servers",
+			Name: "kill", ArgsUsage: "HOST", Usage: "lose a host: SIGKILL for daemon, guard and Postgres servers",
 			Action: withPlayground("HOST", func(c *cli.Context, p *playground, args []string) error {
 				h, err := p.host(args[0])
 				if err == nil {
@@ -162,7 +162,7 @@ func devStart(c *cli.Context, p *playground, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.start(command); err != nil {
+	if err := h.startAll(command); err != nil {
 		return err
 	}
 	id, _ := h.daemon()
@@ -185,17 +185,20 @@ func devStatus(c *cli.Context, p *playground, _ []string) error {
 		instances[h.Name] = h.Instances
 	}
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "HOST\tDATA CENTER\tADDRESS\tDAEMON\tPOSTGRES\tINSTANCES")
+	fmt.Fprintln(w, "HOST\tDATA CENTER\tADDRESS\tDAEMON\tGUARD\tPOSTGRES\tINSTANCES")
 	for _, h := range p.hosts() {
-		daemon := "stopped"
+		daemon, guard := "stopped", "stopped"
 		if id, runs := h.daemon(); runs {
 			daemon = fmt.Sprintf("process %d", id.PID)
+		}
+		if id, runs := h.guard(); runs {
+			guard = fmt.Sprintf("process %d", id.PID)
 		}
 		servers, err := h.postmasters()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d running\t%s\n", h.Name, h.DataCenter, h.Address, daemon, len(servers),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d running\t%s\n", h.Name, h.DataCenter, h.Address, daemon, guard, len(servers),
 			dash(strings.Join(instances[h.Name], ",")))
 	}
 	if err := w.Flush(); err != nil {

@@ -300,7 +300,7 @@ func (d *demo) loseLeader(ctx context.Context, w *writer.Writer) (writer.Report,
 // bringBack starts the lost host and waits until its instance streams from the new leader.
 func (d *demo) bringBack(ctx context.Context, h devHost) error {
 	d.say("==> starting %s again", h.Name)
-	if err := h.start(d.command); err != nil {
+	if err := h.startAll(d.command); err != nil {
 		return err
 	}
 	return d.await(ctx, "the host is back as a standby", func(ctx context.Context) (bool, string, error) {

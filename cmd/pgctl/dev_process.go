@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,17 +40,7 @@ func (d devProcess) signal(s syscall.Signal) error {
 }
 
 // daemon is the process of a host, if it runs.
-func (h devHost) daemon() (devProcess, bool) {
-	text, err := os.ReadFile(h.pidFile())
-	if err != nil {
-		return devProcess{}, false
-	}
-	var id devProcess
-	if json.Unmarshal(text, &id) != nil || id.PID <= 0 || !id.alive() {
-		return devProcess{}, false
-	}
-	return id, true
-}
+func (h devHost) daemon() (devProcess, bool) { return runningProcess(h.pidFile()) }
 
 // start starts the host's daemon: command with arguments, normally this binary. It goes on running
 // when we end.
@@ -59,20 +48,15 @@ func (h devHost) start(command []string) error {
 	if _, runs := h.daemon(); runs {
 		return nil
 	}
-	args := append(slices.Clone(command[1:]), h.config())
-	pid, started, err := process.Local{}.Start(command[0], args, os.Environ(), h.Dir, h.log(), nil)
-	if err != nil {
+	return h.launch(append(slices.Clone(command), h.config()), h.pidFile())
+}
+
+// startAll starts the host's daemon and its guard.
+func (h devHost) startAll(command []string) error {
+	if err := h.start(command); err != nil {
 		return err
 	}
-	id := devProcess{PID: pid, Started: started}
-	text, err := json.Marshal(id)
-	if err == nil {
-		err = os.WriteFile(h.pidFile(), append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return errors.Join(err, id.signal(syscall.SIGKILL)) // nobody would find it again
-	}
-	return nil
+	return h.startGuard(command)
 }
 
 // devDaemon is how a daemon is started; the path of its configuration follows.
@@ -162,7 +146,8 @@ func workFolders(dir string) (map[string]bool, error) {
 
 var postgresPrograms = []string{"postgres", "initdb", "pg_basebackup", "pg_rewind"}
 
-// kill is the loss of the whole host: SIGKILL for its daemon and everything of its Postgres servers.
+// kill is the loss of the whole host: SIGKILL for its daemon, its guard and everything of its Postgres
+// servers.
 func (h devHost) kill(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, devKill)
 	defer cancel()
@@ -170,6 +155,9 @@ func (h devHost) kill(ctx context.Context) error {
 		if err := endProcess(ctx, id, syscall.SIGKILL, devKill); err != nil {
 			return err
 		}
+	}
+	if err := h.stopGuard(ctx, syscall.SIGKILL); err != nil {
+		return err
 	}
 	return h.killPostgres(ctx)
 }
@@ -207,7 +195,7 @@ func (h devHost) postmasters() ([]devProcess, error) {
 }
 
 // stop ends daemons, so that nobody starts anything again, and then all Postgres servers together:
-// a primary waits for its standbys to have everything.
+// a primary waits for its standbys to have everything. The guards end last: they watch until then.
 func (p *playground) stop(ctx context.Context, say func(format string, args ...any)) error {
 	var errs []error
 	for _, h := range p.hosts() {
@@ -241,7 +229,7 @@ func (p *playground) stop(ctx context.Context, say func(format string, args ...a
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), devKill)
 	defer cancelLast()
 	for _, h := range p.hosts() {
-		errs = append(errs, h.killPostgres(last))
+		errs = append(errs, h.killPostgres(last), h.stopGuard(last, syscall.SIGTERM))
 	}
 	return errors.Join(errs...)
 }

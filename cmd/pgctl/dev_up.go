@@ -54,7 +54,7 @@ func (p *playground) up(ctx context.Context, command []string, say sayFunc) erro
 		return err
 	}
 	for _, h := range p.hosts() {
-		if err := h.start(command); err != nil {
+		if err := h.startAll(command); err != nil {
 			return err
 		}
 		id, _ := h.daemon()

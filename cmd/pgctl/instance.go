@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -38,8 +39,11 @@ type surroundings struct {
 	// positions are the ends of log of other lives, where this daemon hears of them.
 	positions func() map[pgctl.Life]pgctl.LSN
 	note      func(pgctl.Event)
-	versions  []pgctl.PostgresVersion
-	log       *slog.Logger
+	// leadership is what the local copy of the store has of a cluster's.
+	leadership func(cluster string) (pgctl.Leadership, bool)
+	guarding   *guarding // nil: no guard is wanted
+	versions   []pgctl.PostgresVersion
+	log        *slog.Logger
 }
 
 // posture is how an instance is configured at present, apart from its declaration. It is on disk
@@ -50,6 +54,7 @@ type posture struct {
 	Upstream  *upstream     `json:"upstream,omitempty"`
 	Open      bool          `json:"open,omitempty"`
 	ReplayNow bool          `json:"replayNow,omitempty"`
+	Hurry     bool          `json:"hurry,omitempty"`   // it was chosen to lead: no delay any more
 	Started   bool          `json:"started,omitempty"` // it was started and not told to stop since
 	Promoted  *ha.Promotion `json:"promoted,omitempty"`
 }
@@ -67,6 +72,9 @@ type localServer struct {
 	pg     *control.Instance
 	log    *slog.Logger
 
+	begun atomic.Bool // a standby was started and not seen running since
+
+	notes sync.Mutex // held while the agent's notes are written: none may be lost
 	files sync.Mutex // held from a look at the posture until the files show it: nobody writes an older one again
 
 	mu        sync.Mutex // guards what follows; never held while Postgres is asked
@@ -81,14 +89,17 @@ type localServer struct {
 	stopped   *ha.Stopped
 	downSince time.Duration
 	leaderEnd pgctl.LSN // of the upstream, as last heard
-	copied    uint64    // bytes of a copy under way
-	atEnd     int       // looks in a row that saw the end of local WAL
-	inPlace   bool      // what is pending only a restart in place brings about
-	repaired  []string  // what was put right in the files since the last upkeep
+	oldest    pgctl.LSN // of a primary: it has its log from here on
+	oldestAt  time.Duration
+	copied    uint64   // bytes of a copy under way
+	atEnd     int      // looks in a row that saw the end of local WAL
+	inPlace   bool     // what is pending only a restart in place brings about
+	repaired  []string // what was put right in the files since the last upkeep
 	settled   control.ControlData
 	pending   []string
 	applied   uint64 // revision of the declaration that Tend has carried out
 	tended    tended
+	guardedAt time.Duration // when the guard last answered; 0: it was not looked for yet
 }
 
 // newLocalServer opens an assigned life. Other lives of the instance are stopped and kept beside.
@@ -155,6 +166,8 @@ func (s *localServer) save(name string, value any) error {
 
 // noteLocal changes what the agent keeps of this life; it is on disk when it returns.
 func (s *localServer) noteLocal(change func(*ha.Local)) error {
+	s.notes.Lock()
+	defer s.notes.Unlock()
 	s.mu.Lock()
 	next := s.local
 	s.mu.Unlock()
@@ -251,7 +264,8 @@ func (s *localServer) render(spec pgctl.ClusterSpec) (config.Files, error) {
 		Major: spec.Version, Instance: s.self.Name, Listen: s.around.address, Port: s.cluster.Port,
 		SocketDir: s.around.socketDir, TLS: s.pg.TLS(), Parameters: spec.Parameters,
 		SyncNames: s.posture.Names, Open: s.posture.Open, ReplayNow: s.posture.ReplayNow,
-		Members: s.members, HBA: spec.HBA, AllowedSources: spec.AllowedSources, DaemonUser: s.around.daemonUser,
+		ReplayDelay: s.delay(spec),
+		Members:     s.members, HBA: spec.HBA, AllowedSources: spec.AllowedSources, DaemonUser: s.around.daemonUser,
 	}
 	if _, err := os.Stat(filepath.Join(s.pg.PGData(), "standby.signal")); err == nil {
 		data, err := s.pg.ControlData(context.Background())
@@ -265,6 +279,14 @@ func (s *localServer) render(spec pgctl.ClusterSpec) (config.Files, error) {
 		settings.PrimarySlot = s.self.Life.Slot()
 	}
 	return config.Render(settings)
+}
+
+// delay is by how much this instance replays later. One that an operator has lead in spite of it does not.
+func (s *localServer) delay(spec pgctl.ClusterSpec) time.Duration {
+	if s.posture.Promoted != nil || s.posture.Hurry {
+		return 0
+	}
+	return spec.Tags[s.self.Name].Delay
 }
 
 // know takes over what a task says about the cluster.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,9 @@ import (
 	"github.com/pgctl/pgctl/provision/postgres/control"
 )
 
+// oldestEvery is how often a primary looks from where on it has its log.
+const oldestEvery = 2 * time.Second
+
 // Observe is one cheap look at the instance.
 func (s *localServer) Observe(ctx context.Context) node.Observed {
 	o := node.Observed{Server: ha.Server{Directory: ha.NoDirectory, State: ha.Absent}}
@@ -23,6 +27,7 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 	if err != nil {
 		o.Detail = err.Error()
 	}
+	s.observeGuard(&o)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o.Local, o.Version, o.Pending, o.InPlace, o.Slots = s.local, s.pg.Version.Version, s.pending, s.inPlace, seen.Slots
@@ -35,6 +40,14 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 	o.Signal = err == nil
 	o.State, o.Detail = stateOf(seen.State), firstText(o.Detail, seen.Why)
 	s.noteDown(&o)
+	if o.State == ha.Down {
+		if err := s.pg.Behind(); pgctl.CodeOf(err) == pgctl.CodeRefused {
+			o.Trouble = err.Error()
+		}
+	}
+	if o.State == ha.Running {
+		s.begun.Store(false)
+	}
 	switch {
 	case o.State != ha.Running:
 		s.atEnd = 0
@@ -127,7 +140,8 @@ func (s *localServer) observeStandby(o *node.Observed, seen control.Observation)
 		o.Upstream = "none before a restart"
 	}
 	o.LeaderEnd = s.leaderEnd
-	if seen.AtEnd && seen.Receiver == nil {
+	delayed := s.cluster.Spec.Tags[s.self.Name].Delay > 0 && seen.Streamed // what it received is known, replayed or not
+	if (seen.AtEnd || delayed) && seen.Receiver == nil {
 		s.atEnd++
 	} else {
 		s.atEnd = 0
@@ -158,6 +172,10 @@ func (s *localServer) observePrimary(ctx context.Context, o *node.Observed, seen
 		s.readControl(ctx, o)
 	}
 	o.Checkpoint = s.settled.Timeline
+	if now := s.around.clock(); s.oldest == 0 || now-s.oldestAt > oldestEvery {
+		s.oldest, s.oldestAt = s.pg.OldestLog(), now
+	}
+	o.Oldest = s.oldest
 	if s.confirmed != nil && s.pid == seen.PID {
 		o.Confirmed = s.confirmed
 	}
@@ -179,8 +197,13 @@ func (s *localServer) observePrimary(ctx context.Context, o *node.Observed, seen
 // Prove looks for signs of life on a path of its own. An answer of any kind is life.
 func (s *localServer) Prove(ctx context.Context) error {
 	h := s.pg.HealthProbe(ctx)
-	if (h.Session || h.Replication) && h.Disk {
+	switch {
+	case h.Full:
+		return fmt.Errorf("%w: %v", node.ErrDiskFull, h.Errors)
+	case (h.Session || h.Replication) && h.Disk:
 		return nil
+	case h.Frozen:
+		return fmt.Errorf("%w: %v", node.ErrFrozen, h.Errors)
 	}
 	return pgctl.Errorf(pgctl.CodeUnavailable, "no sign of life: %v", h.Errors)
 }
@@ -189,7 +212,7 @@ func (s *localServer) Prove(ctx context.Context) error {
 // record written there arrives here.
 func (s *localServer) ProbeLeader(ctx context.Context, host string, port int) ha.Probe {
 	found := s.pg.ProbeLeader(ctx, s.pg.Upstream(host, port, "pgctl-probe"))
-	p := ha.Probe{Answered: found.Answered, Refused: found.Refused}
+	p := ha.Probe{Answered: found.Answered, Refused: found.Refused, Closed: found.Closed}
 	for found.Written > 0 && found.Open && ctx.Err() == nil && !p.Progress {
 		seen, err := s.pg.Observe(ctx)
 		if err != nil {

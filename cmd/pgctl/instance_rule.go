@@ -61,5 +61,12 @@ func (s *localServer) open(ctx context.Context, task node.Task) error {
 			return err
 		}
 	}
+	if task.View.Leadership.Mode == pgctl.Lease {
+		if err := s.arm(task); err != nil && s.around.guarding.required() {
+			return err
+		} else if err != nil {
+			s.log.Warn("the guard was not given a deadline; it is tried again", "error", err)
+		}
+	}
 	return s.assume(ctx, func(p *posture) { p.Open = true })
 }

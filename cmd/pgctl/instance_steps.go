@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"time"
 
@@ -28,7 +27,9 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 	case ha.Detach:
 		return s.detach(ctx)
 	case ha.PledgeTo:
-		return s.noteLocal(func(l *ha.Local) { l.Pledge = max(l.Pledge, task.Epoch) })
+		return s.noteLocal(func(l *ha.Local) { // whoever can pledge is consistent: a rewind before it is over
+			l.Pledge, l.Rewinding, l.Rewound = max(l.Pledge, task.Epoch), 0, false
+		})
 	case ha.Follow:
 		return s.follow(ctx, task)
 	case ha.Rewind:
@@ -45,8 +46,14 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 		return s.shut(ctx)
 	case ha.Restart:
 		return s.restart(ctx, task)
+	case ha.Reload:
+		return s.pg.Reload(ctx)
 	case ha.Checkpoint:
 		return s.pg.Checkpoint(ctx)
+	case ha.Arm:
+		return s.arm(task)
+	case ha.Disarm:
+		return s.disarm()
 	}
 	return pgctl.Errorf(pgctl.CodeInternal, "there is no step %q", task.Do)
 }
@@ -110,7 +117,7 @@ func (s *localServer) copyData(ctx context.Context, task node.Task) error {
 		return err
 	}
 	source := task.View.Source
-	err := s.pg.BaseBackup(ctx, s.pg.Upstream(source.Address, source.Port, "pgctl-copy"), s.self.Life.Slot(), func(done, _ int64) {
+	err := s.pg.BaseBackup(ctx, s.pg.Upstream(source.From(), source.Port, "pgctl-copy"), s.self.Life.Slot(), func(done, _ int64) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.copied = uint64(done)
@@ -124,6 +131,9 @@ func (s *localServer) copyData(ctx context.Context, task node.Task) error {
 // start starts closed, waiting for nobody's acknowledgement but that of an instance that does not
 // exist, and without upstream.
 func (s *localServer) start(ctx context.Context, task node.Task) error {
+	if err := s.endedEarly(); err != nil {
+		return err
+	}
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
@@ -143,6 +153,7 @@ func (s *localServer) start(ctx context.Context, task node.Task) error {
 		return err
 	}
 	if err := s.pg.Start(ctx); err != nil || task.Standby {
+		s.begun.Store(err == nil)
 		return err
 	}
 	if err := s.awaitRunning(ctx); err != nil {
@@ -151,7 +162,16 @@ func (s *localServer) start(ctx context.Context, task node.Task) error {
 	return s.ensureReplication(ctx)
 }
 
-const lookAgain = 20 * time.Millisecond
+// endedEarly is the error of a start that seemed to succeed: nobody waits for a standby to take sessions,
+// and its server was never seen to do so before it was gone.
+func (s *localServer) endedEarly() error {
+	if s.begun.Swap(false) {
+		return s.pg.Ended()
+	}
+	return nil
+}
+
+const lookAgain = 5 * time.Millisecond
 
 // awaitRunning waits until the server takes sessions; it may have to recover first.
 func (s *localServer) awaitRunning(ctx context.Context) error {
@@ -161,8 +181,7 @@ func (s *localServer) awaitRunning(ctx context.Context) error {
 		case err == nil && seen.State == control.Running:
 			return nil
 		case seen.State == control.Down:
-			return pgctl.Errorf(pgctl.CodeUnavailable, "Postgres ended while it started").
-				WithHint("its last words are in %s", s.pg.ServerLog())
+			return s.pg.Ended()
 		}
 		if err := sleep(ctx, lookAgain); err != nil {
 			return err
@@ -181,24 +200,39 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// stop closes, then stops within the budget, and notes where the log ended.
+// stop ends the sessions of others and stops within the budget, notes where the log ended, and leaves the
+// instance closed: a stray hand that starts it lets nobody in. Sessions are not waited for and the way in is
+// not closed before, because a shutdown does both, and sooner; but a WAL sender that is no member's would
+// make it wait.
 func (s *localServer) stop(ctx context.Context, task node.Task) error {
-	closing, cancel := context.WithTimeout(ctx, task.Budget/4)
-	if err := s.shut(closing); err != nil {
-		s.log.Warn("clients could not be kept out before the stop", "error", err)
-	}
-	cancel()
 	s.mu.Lock()
-	s.posture.Started, s.pending, s.applied = false, nil, 0
+	s.posture.Started, s.pending, s.applied, s.confirmed = false, nil, 0, nil
 	left := s.posture
 	s.mu.Unlock()
 	if err := s.save("posture.json", left); err != nil {
 		return err
 	}
+	s.releaseEarly(ctx, task)
+	if err := s.pg.DismissSessions(ctx); err != nil {
+		s.log.Info("sessions were not ended before the stop, which ends them too", "error", err)
+	}
 	clean, err := s.pg.Stop(ctx, task.Budget)
-	if err != nil || !clean || task.Epoch == 0 {
+	if err != nil {
 		return err
 	}
+	if err := s.disarm(); err != nil {
+		s.log.Warn("the guard's deadline was not taken back; it is tried again", "error", err)
+	}
+	if clean && task.Epoch != 0 {
+		if err := s.noteStop(ctx, task.Epoch); err != nil {
+			return err
+		}
+	}
+	return s.assume(ctx, func(p *posture) { p.Names, p.Upstream, p.Open = config.Nobody, nil, false })
+}
+
+// noteStop notes where the log of a server that was shut down in order ends.
+func (s *localServer) noteStop(ctx context.Context, epoch pgctl.Epoch) error {
 	data, err := s.pg.ControlData(ctx)
 	if err != nil {
 		return err
@@ -206,7 +240,7 @@ func (s *localServer) stop(ctx context.Context, task node.Task) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settled = data
-	s.stopped = &ha.Stopped{Epoch: task.Epoch, At: pgctl.Position{Timeline: data.Timeline, LSN: data.Checkpoint}}
+	s.stopped = &ha.Stopped{Epoch: epoch, At: pgctl.Position{Timeline: data.Timeline, LSN: data.Checkpoint}}
 	return nil
 }
 
@@ -233,14 +267,22 @@ func (s *localServer) shut(ctx context.Context) error {
 	return s.emptied(ctx)
 }
 
-// emptied ends the sessions of others until none is seen.
+// emptied waits until the server keeps clients out, then ends the sessions of others until none is seen.
 func (s *localServer) emptied(ctx context.Context) error {
+	if err := s.pg.AwaitRead(ctx); err != nil {
+		return err
+	}
+	return s.dismissed(ctx)
+}
+
+// dismissed ends the sessions of others until none is seen.
+func (s *localServer) dismissed(ctx context.Context) error {
 	for {
 		left, err := s.pg.TerminateSessions(ctx)
 		if err != nil || left == 0 {
 			return err
 		}
-		if err := sleep(ctx, lookAgain/4); err != nil {
+		if err := sleep(ctx, lookAgain); err != nil {
 			return err
 		}
 	}
@@ -267,7 +309,7 @@ func (s *localServer) detach(ctx context.Context) error {
 			}
 			return nil
 		}
-		if sleep(within, lookAgain/4) != nil {
+		if sleep(within, lookAgain) != nil {
 			break
 		}
 	}
@@ -301,7 +343,7 @@ func (s *localServer) follow(ctx context.Context, task node.Task) error {
 	}
 	err = s.assume(ctx, func(p *posture) {
 		p.Upstream = s.upstreamOf(task)
-		p.ReplayNow, p.Promoted, p.Open = false, nil, true
+		p.ReplayNow, p.Promoted, p.Open, p.Hurry = false, nil, true, false
 	})
 	if err != nil {
 		return err
@@ -317,52 +359,14 @@ func (s *localServer) follow(ctx context.Context, task node.Task) error {
 
 func (s *localServer) upstreamOf(task node.Task) *upstream {
 	source := task.View.Source
-	return &upstream{Host: source.Address, Port: source.Port, Name: s.self.Life.MemberName(task.Epoch)}
-}
-
-// rewind makes the log a point of the source's history. It is noted before, since an interrupted one
-// ruins the directory.
-func (s *localServer) rewind(ctx context.Context, task node.Task) error {
-	source := task.View.Source
-	if err := s.noteLocal(func(l *ha.Local) { l.Rewinding, l.Rewound, l.Pledge = task.Epoch, false, max(l.Pledge, task.Epoch) }); err != nil {
-		return err
-	}
-	if _, err := s.pg.Stop(ctx, ha.StopFailover); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.posture.Names, s.posture.Upstream, s.posture.Open, s.posture.Promoted = config.Nobody, nil, false, nil
-	s.posture.Started, s.stopped, s.confirmed = false, nil, nil
-	left := s.posture
-	s.mu.Unlock()
-	if err := s.save("posture.json", left); err != nil {
-		return err
-	}
-	s.files.Lock() // upkeep that began before must not write into what is being rewound
-	defer s.files.Unlock()
-	s.mu.Lock()
-	spec := s.cluster.Spec
-	if s.accepted != nil {
-		spec = *s.accepted
-	}
-	s.mu.Unlock()
-	files, err := s.render(spec)
-	if err != nil {
-		return err
-	}
-	err = s.pg.Rewind(ctx, s.pg.Upstream(source.Address, source.Port, "pgctl-rewind"), files)
-	if errors.Is(err, control.ErrCopyNeeded) {
-		return node.CopyNeeded{Err: err}
-	}
-	if err != nil {
-		return err
-	}
-	return s.noteLocal(func(l *ha.Local) { l.Rewound, l.Mark = true, max(l.Mark, source.Timeline) })
+	return &upstream{Host: source.From(), Port: source.Port, Name: s.self.Life.MemberName(task.Epoch)}
 }
 
 // promote promotes, closed, to the ordered timeline; older sessions are gone before and after.
 func (s *localServer) promote(ctx context.Context, task node.Task) error {
-	err := s.assume(ctx, func(p *posture) { p.Names, p.Upstream, p.Open, p.Promoted = config.Nobody, nil, false, nil })
+	err := s.assume(ctx, func(p *posture) {
+		p.Names, p.Upstream, p.Open, p.Promoted, p.Hurry = config.Nobody, nil, false, nil, true
+	})
 	if err != nil {
 		return err
 	}
@@ -375,7 +379,7 @@ func (s *localServer) promote(ctx context.Context, task node.Task) error {
 	if err := s.pg.Promote(ctx, task.Timeline); err != nil {
 		return err
 	}
-	if err := s.emptied(ctx); err != nil {
+	if err := s.dismissed(ctx); err != nil {
 		return err
 	}
 	seen, err := s.pg.Observe(ctx)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -29,6 +28,7 @@ type tended struct {
 	repaired  string
 
 	repairedAt time.Duration
+	position   position
 }
 
 const (
@@ -61,6 +61,12 @@ func (s *localServer) Tend(ctx context.Context, task node.Task) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := s.notePosition(ctx, task); err != nil {
+		return err
+	}
+	if err := s.expel(ctx); err != nil {
+		return err
 	}
 	l := task.View.Leadership
 	if primary := task.View.Server; primary.Primary && s.lastCheckpoint() != primary.Timeline {
@@ -277,12 +283,12 @@ func (s *localServer) setAside() error {
 			return pgctl.Errorf(pgctl.CodeRefused, "%s stands where %s is to be, and pgctl did not make it", former.Folder(), s.self.Name).
 				WithHint("it is left as it is; move it away")
 		}
+		was, known := readLocal(former.Folder())
+		if l, led := s.around.leadership(s.self.Cluster); known && led && runsIn(former.Folder()) && newerThan(was, l) != "" {
+			return pgctl.Errorf(pgctl.CodeRefused, "life %s of %s runs here, the store names life %s: %s", life, s.self.Name, s.self.Life, newerThan(was, l))
+		}
 		if _, err := former.Stop(ctx, ha.StopFailover); err != nil {
 			return err
-		}
-		var was ha.Local
-		if text, err := os.ReadFile(filepath.Join(former.Folder(), "state.json")); err == nil {
-			_ = json.Unmarshal(text, &was) // its epoch is only part of a name for people
 		}
 		kept := filepath.Join(parent, fmt.Sprintf("%s.diverged-%d", life, was.Pledge))
 		if err := os.Rename(filepath.Join(parent, e.Name()), kept); err != nil {

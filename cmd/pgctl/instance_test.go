@@ -72,6 +72,7 @@ func newBench(t *testing.T) *bench {
 		confirmEpoch: func(context.Context, string, pgctl.Life, pgctl.Epoch) error { return nil },
 		positions:    func() map[pgctl.Life]pgctl.LSN { return nil },
 		note:         func(pgctl.Event) {},
+		leadership:   func(string) (pgctl.Leadership, bool) { return pgctl.Leadership{}, false },
 		versions:     versions, log: slog.New(slog.DiscardHandler),
 	}
 	b.task = node.Task{

@@ -85,9 +85,12 @@ func switchoverCommand() *cli.Command {
 		Name: "switchover", ArgsUsage: "NAME", Usage: "let another instance lead, as planned: nothing is lost",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "`INSTANCE` that is to lead; without it the best standby"},
-		}, waitFlags(), clientFlags()),
+		}, scheduleFlags(), waitFlags(), clientFlags()),
 		BashComplete: completeClusters,
 		Action: action("NAME", func(ctx context.Context, s *session, args []string) error {
+			if s.Bool("cancel") || s.String("at") != "" {
+				return s.schedule(ctx, args[0], api.Order{Do: api.OrderSwitchover, Instance: s.String("to")})
+			}
 			return s.move(ctx, args[0], func() (api.Changed, error) {
 				return s.api.Switchover(ctx, args[0], s.String("to"))
 			})
@@ -99,10 +102,12 @@ func failoverCommand() *cli.Command {
 	return &cli.Command{
 		Name: "failover", ArgsUsage: "NAME --to INSTANCE", Usage: "let an instance lead although the leader is gone",
 		Description: "Refused while the leader is healthy. With --allow-data-loss commits that were acknowledged can be\n" +
-			"missing afterwards: only for instances that are gone for good.",
+			"missing afterwards: only for instances that are gone for good. The old leader must be known to have\n" +
+			"stopped then, by its daemon or by you.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "`INSTANCE` that is to lead"},
 			&cli.BoolFlag{Name: "allow-data-loss", Usage: "accept that acknowledged commits are lost"},
+			&cli.BoolFlag{Name: "old-leader-is-dead", Usage: "with --allow-data-loss: you know that it runs no more, its power is off, say"},
 		}, waitFlags(), clientFlags()),
 		BashComplete: completeClusters,
 		Action: action("NAME", func(ctx context.Context, s *session, args []string) error {
@@ -111,7 +116,9 @@ func failoverCommand() *cli.Command {
 					WithHint("pgctl show %s lists them with their positions; --to INSTANCE", args[0])
 			}
 			return s.move(ctx, args[0], func() (api.Changed, error) {
-				return s.api.Failover(ctx, args[0], s.String("to"), s.Bool("allow-data-loss"))
+				return s.api.Failover(ctx, args[0], api.Move{
+					To: s.String("to"), AllowDataLoss: s.Bool("allow-data-loss"), OldLeaderIsDead: s.Bool("old-leader-is-dead"),
+				})
 			})
 		}),
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	os.Exit(run(newApp(replay, daemonCommand(), devCommand()), os.Args, os.Stderr))
+	os.Exit(run(newApp(replay, daemonCommand(), guardCommand(), devCommand()), os.Args, os.Stderr))
 }
 
 // exitHelp stands in the help of pgctl and in docs/rest.md.
@@ -79,7 +79,8 @@ func newApp(replay replayFunc, others ...*cli.Command) *cli.App {
 		Flags:           clientFlags(),
 		Commands: append(others,
 			applyCommand(), diffCommand(), listCommand(), showCommand(), statusCommand(), deleteCommand(),
-			undeleteCommand(), eventsCommand(), switchoverCommand(), failoverCommand(), psqlCommand(), dsnCommand(),
+			undeleteCommand(), eventsCommand(), switchoverCommand(), failoverCommand(), pauseCommand(), resumeCommand(), reloadCommand(), restartCommand(),
+			reinitCommand(), historyCommand(), psqlCommand(), dsnCommand(),
 			passwordCommand(), hostsCommand(), serversCommand(), settingsCommand(), snapshotCommand(), debugCommand(replay), versionCommand(),
 			completionCommand(),
 		),

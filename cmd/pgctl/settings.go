@@ -18,6 +18,21 @@ func settingsCommand() *cli.Command {
 		Name: "settings", Usage: "show or change the operator configuration",
 		Subcommands: []*cli.Command{
 			{
+				Name: "list", Usage: "print all keys with their values", Flags: clientFlags(),
+				Action: action("", func(ctx context.Context, s *session, _ []string) error {
+					out, err := s.api.Settings(ctx)
+					if err != nil {
+						return err
+					}
+					return s.print(out.Settings, func(w io.Writer) {
+						fmt.Fprintln(w, "KEY\tREVISION\tVALUE")
+						for _, e := range out.Settings {
+							fmt.Fprintf(w, "%s\t%d\t%s\n", e.Key, e.Revision, e.Value)
+						}
+					})
+				}),
+			},
+			{
 				Name: "get", ArgsUsage: "KEY", Usage: "print a value, which is JSON", Flags: clientFlags(),
 				Action: action("KEY", func(ctx context.Context, s *session, args []string) error {
 					out, err := s.api.Setting(ctx, args[0])

@@ -109,6 +109,8 @@ func (e Effect) Disruptive() bool {
 type Move struct {
 	To            string `json:"to,omitempty"`            // an instance; empty in a switchover: the best one
 	AllowDataLoss bool   `json:"allowDataLoss,omitempty"` // failover only
+
+	OldLeaderIsDead bool `json:"oldLeaderIsDead,omitempty"` // with AllowDataLoss only: people know that it runs no more
 }
 
 // Password is the answer to GET and POST /v1/clusters/{name}/users/{user}/password.
@@ -163,6 +165,19 @@ type Setting struct {
 	Revision uint64          `json:"revision"` // of the last change; pass it as ?revision= to PUT
 }
 
+// Settings is the answer to GET /v1/settings.
+type Settings struct {
+	Meta
+	Settings []SettingEntry `json:"settings"` // sorted by key
+}
+
+// SettingEntry is one of them.
+type SettingEntry struct {
+	Key      string          `json:"key"`
+	Value    json.RawMessage `json:"value"`
+	Revision uint64          `json:"revision"`
+}
+
 // Version is the answer to GET /v1/version.
 type Version struct {
 	Meta
@@ -195,6 +210,8 @@ type Live struct {
 	Pending   []string       `json:"pending,omitempty"`   // settings that wait for a restart
 	Restarted uint64         `json:"restarted,omitempty"` // the last ordered restart that was carried out
 	Applied   uint64         `json:"applied,omitempty"`   // revision of the declaration that it has taken over
+	Armed     bool           `json:"armed,omitempty"`     // a guard would stop it at the end of its lease
+	Unguarded string         `json:"unguarded,omitempty"` // of a leader by lease: why nobody would
 	AgeMs     int64          `json:"ageMs"`               // since the heartbeat
 }
 

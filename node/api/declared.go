@@ -64,7 +64,7 @@ func (j *judge) behind(i *pgctl.Instance) (Problem, bool) {
 			What: i.Name + " has not taken over the declaration yet", Do: "if it lasts, see pgctl events " + j.Cluster.Name,
 		}, true
 	case l.Mode == pgctl.Quorum && i.Life != l.Leader && i.Wanted == pgctl.WantRunning && !l.Rule.Names(i.Life) &&
-		j.Cluster.Spec.Durability.Acks(j.Cluster.Spec.Instances) > 0:
+		j.Cluster.Spec.Acks() > 0:
 		return Problem{What: "commits cannot wait for " + i.Name + " yet", Why: "it has not streamed well for long enough"}, true
 	}
 	return Problem{}, false

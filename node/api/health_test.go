@@ -83,6 +83,11 @@ func TestHealth(t *testing.T) {
 			v.Leadership.Mode, v.Cluster.Spec.Durability.Mode = pgctl.Lease, pgctl.Lease
 			v.Leadership.Rule.Acks, v.Leadership.Rule.Standbys = 0, nil
 		}, api.LevelWell, []string{"commits wait for nobody"}, ""},
+		{"asynchronous, without a guard", 2, func(v *api.HealthView) {
+			v.Leadership.Mode, v.Cluster.Spec.Durability.Mode = pgctl.Lease, pgctl.Lease
+			v.Leadership.Rule.Acks, v.Leadership.Rule.Standbys = 0, nil
+			v.Live[0].Unguarded = "the guard has been silent for 7s"
+		}, api.LevelDegraded, []string{"no guard watches the leader shop-1", "silent for 7s", "start pgctl-guard on host db1"}, "shop-1 on host db1"},
 		{"deleted", 3, func(v *api.HealthView) {
 			v.Cluster.Deleted = &pgctl.Deletion{At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Keep: 24 * time.Hour}
 			stop(v)
@@ -349,18 +354,6 @@ func TestHealthHolds(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestNearest(t *testing.T) {
-	names := []string{"shop", "billing", "list", "status", "switchover"}
-	for name, want := range map[string]string{
-		"shpo": "shop", "shop": "shop", "biling": "billing", "stauts": "status", "lst": "list", "xyz": "", "": "",
-		"switch-over": "switchover", "somethingelse": "",
-	} {
-		if got := api.Nearest(name, names); got != want {
-			t.Errorf("%q: %q, want %q", name, got, want)
-		}
-	}
 }
 
 func TestConnectionStrings(t *testing.T) {

@@ -170,7 +170,7 @@ func (j *judge) leaderServes(leader *pgctl.Instance) {
 		p.EndedBy, p.Do = j.successors(leader)
 	case !live.Open && !j.Leadership.Serving:
 		p.What = "it is new and waits for its members"
-		p.Why = fmt.Sprintf("it opens when %s", acknowledgers(j.Cluster.Spec.Durability.Acks(j.Cluster.Spec.Instances)))
+		p.Why = fmt.Sprintf("it opens when %s", acknowledgers(j.Cluster.Spec.Acks()))
 		p.EndedBy = j.others(leader.Life)
 	case !live.Open:
 		p.What, p.Why = "the leader "+leader.Name+" lets no clients in", "it opens when its rule's members have proven "+
@@ -182,6 +182,10 @@ func (j *judge) leaderServes(leader *pgctl.Instance) {
 			j.names(rule.Standbys))
 		p.EndedBy = j.placesOf(without(rule.Standbys, streaming))
 		p.Do = "they are taken out of the rule within seconds, unless the cluster is strict"
+	case live.Unguarded != "":
+		p.Level, p.What = LevelDegraded, "no guard watches the leader "+leader.Name
+		p.Why = live.Unguarded + "; if its daemon hangs, nobody stops it when its lease is over"
+		p.Do = "start pgctl-guard on host " + leader.Host
 	default:
 		return
 	}
@@ -190,7 +194,10 @@ func (j *judge) leaderServes(leader *pgctl.Instance) {
 
 // redundancy compares the rule with the one that was asked for.
 func (j *judge) redundancy(leader *pgctl.Instance) {
-	l, wanted := j.Leadership, j.Cluster.Spec.Durability.Acks(j.Cluster.Spec.Instances)
+	l, wanted := j.Leadership, j.Cluster.Spec.Acks()
+	if j.Cluster.Spec.Durability.AcrossDataCenters {
+		wanted = max(l.Rule.Acks, min(wanted, 1)) // how many follows from where the leader is
+	}
 	if l.Mode != pgctl.Quorum || l.Rule.Acks == wanted || !l.Serving {
 		return
 	}

@@ -126,8 +126,5 @@ func sender(text string) string {
 		return "another host"
 	}
 	address, _, _ := strings.Cut(after, " ")
-	if i := strings.LastIndexByte(address, ':'); i > 0 {
-		address = address[:i]
-	}
-	return strings.Trim(address, "[]")
+	return withoutPort(address)
 }

@@ -151,7 +151,7 @@ func (g *Gossip) join(ctx context.Context) {
 			if ctx.Err() != nil || g.alive(address) {
 				continue
 			}
-			if _, err := g.list.Join([]string{address}); err != nil && !g.trouble.wrongKey(err.Error(), address) {
+			if _, err := g.list.Join([]string{address}); err != nil && !g.trouble.wrongKey(err.Error(), withoutPort(address)) {
 				text := strings.Join(strings.Fields(err.Error()), " ") // it comes in several lines
 				g.config.Log.Debug("gossip: not reached", "address", address, "error", text)
 			}
@@ -166,6 +166,14 @@ func (g *Gossip) join(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// withoutPort is how a host is named in messages: the port that it comes from differs each time.
+func withoutPort(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 func (g *Gossip) alive(address string) bool {

@@ -13,9 +13,13 @@ import (
 func Act(v InstanceView) []Step {
 	l, s := v.Leadership, v.Server
 	leads := l.Leader == v.Self.Life
-	switch {
-	case s.Busy != "":
+	if s.Busy != "" {
 		return nil
+	}
+	if steps := guardSteps(v); steps != nil {
+		return steps
+	}
+	switch {
 	case v.Self.Wanted == pgctl.WantStopped, v.Self.Wanted == pgctl.WantRemoved && !named(l, v.Self.Life):
 		return stopIfRunning(v, StopPlanned, "it is not wanted to run")
 	case s.Trouble != "":
@@ -58,7 +62,7 @@ func Act(v InstanceView) []Step {
 func overdue(v InstanceView) bool {
 	l, s := v.Leadership, v.Server
 	election := l.Phase == pgctl.Recruiting || l.Phase == pgctl.Promoting
-	return election && l.Mode == pgctl.Lease && v.Lease <= 0 && l.Rule.Leader == v.Self.Life && l.Leader != v.Self.Life &&
+	return election && leaseOver(v) && l.Rule.Leader == v.Self.Life && l.Leader != v.Self.Life &&
 		s.Open && (s.Primary || s.State == Starting)
 }
 
@@ -85,7 +89,7 @@ func makeDirectory(v InstanceView) []Step {
 		return nil
 	case l.Phase == pgctl.Bootstrapping && l.Leader == v.Self.Life:
 		return []Step{{Do: Initialize, Why: "it is to hold the cluster's first data directory"}}
-	case l.Phase == pgctl.Steady && v.Source != nil && v.Source.Life == l.Leader && v.Source.Epoch == l.Epoch:
+	case (l.Phase == pgctl.Steady || l.Phase == pgctl.Promoting) && v.Source != nil && v.Source.Life == l.Leader && v.Source.Epoch == l.Epoch:
 		return []Step{{Do: CopyData, Epoch: l.Epoch, Why: "it has no data yet"}}
 	}
 	return nil
@@ -108,6 +112,8 @@ func actRecruiting(v InstanceView) []Step {
 		return []Step{{Do: Stop, Budget: StopPlanned, Epoch: l.Epoch, Why: "a switchover was ordered"}}
 	}
 	switch p := l.Planned; {
+	case l.Rule.Leader == v.Self.Life && s.Primary && s.State == Running && madeByHand(&l, v.Self.Life, s.Timeline):
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "somebody promoted it by hand"}}
 	case l.Rule.Leader == v.Self.Life && s.Primary && running && !chosen:
 		return nil // a healthy old leader resumes; it cannot acknowledge without its standbys
 	case p != nil && !p.Released:
@@ -122,8 +128,8 @@ func actRecruiting(v InstanceView) []Step {
 func withoutUpstream(v InstanceView, pledge Step) []Step {
 	s := v.Server
 	switch {
-	case v.Local.Rewinding != 0:
-		return nil // half-rewound: no recruit until it is done
+	case v.Local.Rewinding != 0 && (!v.Local.Rewound || s.State != Running):
+		return nil // half-rewound: no recruit until it is consistent, and only then it takes sessions
 	case s.State == Down:
 		return []Step{{Do: Start, Standby: true, Why: "it is to be recruited"}}
 	case s.State != Running:
@@ -145,7 +151,8 @@ func actPromoting(v InstanceView) []Step {
 	given := l.History[len(l.History)-1].Timeline
 	switch {
 	case s.State == Down:
-		return []Step{{Do: Start, Standby: s.Signal || s.Timeline != given, Why: "it is to be promoted"}}
+		promoted := s.Promoted != nil && s.Promoted.Epoch == l.Epoch // the control file shows that only after a checkpoint
+		return []Step{{Do: Start, Standby: s.Signal || s.Timeline != given && !promoted, Why: "it is to be promoted"}}
 	case s.State != Running:
 		return nil
 	case s.Primary && s.Timeline == given && s.Promoted != nil && s.Promoted.Epoch == l.Epoch:
@@ -172,11 +179,13 @@ func actLeading(v InstanceView) []Step {
 			return nil // a standby takes over sooner than this recovers
 		}
 		return []Step{{Do: Start, Why: "it leads; it opens when its members have its last record"}}
-	case l.Mode == pgctl.Lease && v.Lease <= 0 && s.Open: // also when it does not answer
+	case leaseOver(v) && s.Open: // also when it does not answer
 		return []Step{{Do: Stop, Budget: StopFailover, Why: "its lease is over"}}
-	case s.State != Running || !s.Primary:
+	case s.State == Running && !s.Primary: // what made it lead was heard before it became a standby
+		return []Step{{Do: Stop, Budget: StopFailover, Why: "it leads, and runs as a standby"}}
+	case s.State != Running:
 		return nil
-	case s.Open && s.Waiting > FenceAfter && v.StoreAge > FenceAfter:
+	case s.Open && max(s.Waiting, v.Unacked) > FenceAfter && v.StoreAge > FenceAfter:
 		return []Step{{Do: Close, Why: "nobody acknowledges its commits and no server of the store is heard"}}
 	}
 	steps := makeSlots(v)
@@ -185,7 +194,7 @@ func actLeading(v InstanceView) []Step {
 	case !proven:
 		joint := Joint(Binding(&l), rule)
 		steps = append(steps, Step{Do: Confirm, Epoch: l.Epoch, Rule: &rule, Joint: &joint, Why: fmt.Sprintf("rule %d of epoch %d", rule.Version, l.Epoch)})
-	case l.Serving && !s.Open && (l.Mode == pgctl.Quorum || v.Lease > 0):
+	case l.Serving && !s.Open && mayServe(v):
 		steps = append(steps, Step{Do: Open, Epoch: l.Epoch, Asks: rule.Acks == 0, Why: "it leads and its rule is proven"})
 	}
 	return steps
@@ -202,11 +211,13 @@ func actFollowing(v InstanceView) []Step {
 		return []Step{{Do: Stop, Budget: StopFailover, Why: "another instance leads"}}
 	case v.Local.Rewinding != 0:
 		return afterRewind(v)
+	case s.State == Down && s.Delayed && followed(v):
+		return []Step{{Do: Start, Standby: true, Upstream: true, Epoch: l.Epoch, Why: "it followed this leader, and its end is not known before its delay is over"}}
 	case s.State == Down:
 		return []Step{{Do: Start, Standby: true, Why: "it is to follow"}}
 	case v.Source == nil || v.Source.Epoch != l.Epoch || v.Source.Life != l.Leader:
 		return nil
-	case s.Upstream == name && s.Address == v.Source.Address:
+	case s.Upstream == name && s.Address == v.Source.From():
 		return makeSlots(v)
 	case s.Receiver != "" || s.Upstream != "":
 		return []Step{{Do: Detach, Epoch: l.Epoch, Why: "another leader is to be followed"}}
@@ -223,6 +234,13 @@ func actFollowing(v InstanceView) []Step {
 		return []Step{{Do: Rewind, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
 	}
 	return nil
+}
+
+// followed says whether an instance has compared histories with this leader before, and followed it: whatever
+// it received since is the leader's.
+func followed(v InstanceView) bool {
+	return v.Source != nil && v.Source.Epoch == v.Leadership.Epoch && v.Source.Life == v.Leadership.Leader && v.Leadership.Phase == pgctl.Steady &&
+		v.Local.Mark == v.Source.Timeline && v.Server.Timeline <= v.Local.Mark && v.Local.Pledge >= v.Leadership.Epoch
 }
 
 // afterRewind finishes a rewind in the epoch in which it was begun. A rewound server becomes consistent
@@ -301,6 +319,9 @@ func before(h pgctl.LogHistory, t pgctl.Timeline) pgctl.LogHistory {
 // Compare holds an instance's log, replayed to its end and with no receiver, against a leader's.
 func Compare(s Server, source Source) (Fit, string) {
 	own := pgctl.Position{Timeline: s.Timeline, LSN: s.Replayed}
+	if s.Delayed && s.Position.Compare(own) > 0 { // received, and not replayed for a long time yet
+		own = s.Position
+	}
 	end, shared := source.History.EndOf(own.Timeline)
 	former := before(source.History, own.Timeline)
 	if (shared || own.Timeline == source.Timeline) && len(s.History) > 0 && len(former) > 0 && !slices.Equal(s.History, former) {

@@ -37,7 +37,7 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 		return nil, "waits for the pledge of " + v.nameOf(p.To)
 	}
 	if len(recruits) == 0 {
-		return nil, "nobody has pledged yet"
+		return nil, cmp.Or(unlisted(v), "nobody has pledged yet")
 	}
 	furthest := slices.MaxFunc(recruits, func(a, b *Member) int { return rank(a).Compare(rank(b)) })
 	var wanted, failed pgctl.Life
@@ -53,13 +53,21 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 	if old := v.member(l.Rule.Leader); old != nil {
 		oldCenter = old.DataCenter
 	}
+	why := ""
 	for _, m := range recruits {
 		if rank(m).Compare(rank(furthest)) != 0 {
+			continue
+		}
+		if bar := m.barred(); bar != "" && m.Life != wanted {
+			why = cmp.Or(why, m.Instance+" is the furthest and must not lead: "+bar)
 			continue
 		}
 		if best == nil || prefer(m, best, wanted, failed, oldCenter) < 0 {
 			best = m
 		}
+	}
+	if best == nil {
+		return nil, why + "; another that has as much, or pgctl failover NAME --to INSTANCE, would end that"
 	}
 	if l.Mode == pgctl.Lease && tooFarBehind(v, best) {
 		return nil, best.Instance + " lags behind the old leader by more than maximum_lag_on_failover, or by an unknown amount"
@@ -68,8 +76,8 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 }
 
 // prefer orders members of equal rank: the one a switchover asked for, not one that is being removed
-// (it leads only when nobody else has its log), not the one that just failed,
-// the least left to replay, the old leader's data center, the name.
+// (it leads only when nobody else has its log), not the one that just failed, the least left to replay, the
+// declared priority, the old leader's data center, the name.
 func prefer(a, b *Member, wanted, failed pgctl.Life, center string) int {
 	left := func(m *Member) uint64 {
 		return uint64(max(m.Report.Pledge.Position.LSN, m.Report.Replayed) - m.Report.Replayed)
@@ -79,6 +87,7 @@ func prefer(a, b *Member, wanted, failed pgctl.Life, center string) int {
 		boolFirst(!a.Leaving, !b.Leaving),
 		boolFirst(a.Life != failed, b.Life != failed),
 		cmp.Compare(left(a), left(b)),
+		cmp.Compare(b.Tags.Priority, a.Tags.Priority),
 		boolFirst(a.DataCenter == center, b.DataCenter == center),
 		cmp.Compare(a.Instance, b.Instance),
 	)

@@ -18,8 +18,8 @@ func Check(v View, d Decision) error {
 		return pgctl.Errorf(pgctl.CodeInternal, "refused to commit a leadership of %s: "+format, append([]any{old.Cluster}, args...)...)
 	}
 	switch {
-	case next.Cluster != old.Cluster || next.Mode != old.Mode:
-		return wrong("cluster or mode changed")
+	case next.Cluster != old.Cluster:
+		return wrong("the cluster changed")
 	case next.Epoch < old.Epoch || next.Epoch > old.Epoch+1 && old.Phase != pgctl.Unknown:
 		return wrong("epoch %d follows %d", next.Epoch, old.Epoch)
 	case next.RuleInForce().Version < old.RuleInForce().Version:
@@ -31,7 +31,7 @@ func Check(v View, d Decision) error {
 	case next.Epoch > old.Epoch && next.Phase == pgctl.Steady:
 		return wrong("a new epoch begins with its leader steady")
 	}
-	if why := cmp.Or(checkRules(v, next), checkHistory(old, next)); why != "" {
+	if why := cmp.Or(checkMode(v, next), checkRules(v, next), checkHistory(old, next)); why != "" {
 		return wrong("%s", why)
 	}
 	if next.Phase == pgctl.Promoting && old.Phase == pgctl.Recruiting {

@@ -33,6 +33,9 @@ func Decide(v View) Decision {
 	if v.Declared.Instances == 0 {
 		return Decision{Waiting: "stopped by its declaration (numberOfInstances 0)", Answer: refuse(v.Request, "the cluster is stopped")}
 	}
+	if v.Request != nil && v.Request.order() {
+		return takeOrder(v)
+	}
 	if l := v.Leadership; l.Phase != pgctl.Unknown && highestEpoch(v) > l.Epoch {
 		next := clone(l)
 		next.Phase = pgctl.Unknown

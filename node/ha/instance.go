@@ -15,7 +15,9 @@ type InstanceView struct {
 	Server     Server           `json:"server"`
 	Source     *Source          `json:"source,omitempty"` // of the leader of this epoch; nil: not heard yet
 	StoreAge   time.Duration    `json:"storeAge"`         // since a server of the store was heard
+	Unacked    time.Duration    `json:"unacked"`          // for how long too few members have streamed for a leader's commits
 	Lease      time.Duration    `json:"lease"`            // that is left of the lease; only counts for a leader of a lease cluster
+	Held       bool             `json:"held,omitempty"`   // a lease was held since the cluster went by leases, and may be over
 }
 
 // Local is what an agent keeps of one life on disk, beside the data directory. It is written, with
@@ -32,6 +34,7 @@ type Local struct {
 	Rewinding pgctl.Epoch    `json:"rewinding,omitempty"` // of the source of a rewind that has not finished
 	Rewound   bool           `json:"rewound,omitempty"`   // the rewind is done; to be consistent it still needs the source's log
 	Restarted uint64         `json:"restarted,omitempty"` // the last ordered restart that was carried out
+	Listed    pgctl.Life     `json:"listed,omitempty"`    // the leader that said it would ask this life before it goes on by itself
 }
 
 // RuleMark says which names a leader wrote last; it never writes older ones.
@@ -64,10 +67,12 @@ type Server struct {
 	Receiver  string           `json:"receiver,omitempty"`  // the name of a running WAL receiver
 	Upstream  string           `json:"upstream,omitempty"`  // the configured name
 	Address   string           `json:"address,omitempty"`   // the configured upstream
+	Delayed   bool             `json:"delayed,omitempty"`   // it replays later, as declared
 	Waiting   time.Duration    `json:"waiting,omitempty"`   // age of the oldest commit that waits
 	Confirmed *Confirmation    `json:"confirmed,omitempty"` // by this postmaster
 	Slots     []string         `json:"slots,omitempty"`
 	Promoted  *Promotion       `json:"promoted,omitempty"` // the last one that was carried out and noted
+	Guard     *GuardState      `json:"guard,omitempty"`    // nil: none is wanted
 }
 
 // Directory is the state of a life's data directory.
@@ -87,9 +92,19 @@ type Source struct {
 	Timeline   pgctl.Timeline   `json:"timeline"`
 	History    pgctl.LogHistory `json:"history,omitempty"`
 	End        pgctl.LSN        `json:"end"`
-	Checkpoint pgctl.Timeline   `json:"checkpoint"` // timeline of its last checkpoint: a rewind waits for it
+	Oldest     pgctl.LSN        `json:"oldest,omitempty"` // it has its log from here on
+	Checkpoint pgctl.Timeline   `json:"checkpoint"`       // timeline of its last checkpoint: a rewind waits for it
 	Address    string           `json:"address"`
+	Via        string           `json:"via,omitempty"` // who is streamed from, or copied, instead: another standby of the leader
 	Port       int              `json:"port"`
+}
+
+// From is the address to stream from.
+func (s Source) From() string {
+	if s.Via != "" {
+		return s.Via
+	}
+	return s.Address
 }
 
 // Action is what a Step does.
@@ -111,7 +126,10 @@ const (
 	Open       Action = "open"       // let clients in
 	Close      Action = "close"      // keep clients out
 	Restart    Action = "restart"    // of a standby, or of a single instance, in place; noted first
+	Reload     Action = "reload"     // its files are read again
 	Checkpoint Action = "checkpoint" // before a switchover, so that its stop is short
+	Arm        Action = "arm"        // let the guard stop it at the end of its lease
+	Disarm     Action = "disarm"     // take that deadline back
 )
 
 // Step is one thing for the agent to do.

@@ -25,6 +25,7 @@ func promote(v View, best *Member, why string) Decision {
 	next.History = append(next.History, pgctl.TimelineRecord{
 		Timeline: number + 1, Epoch: next.Epoch, Leader: best.Life,
 		Parent: best.Report.Pledge.Position.Timeline, State: pgctl.TimelineGiven, Why: why,
+		Took: pgctl.Took{Noticed: next.Noticed, Recruited: v.PhaseAge},
 	})
 	for i := range next.History { // for Rank: where a promotion that failed had begun
 		if r := &next.History[i]; r.Timeline == best.Report.Pledge.Position.Timeline && r.State != pgctl.TimelineSteady {
@@ -55,7 +56,9 @@ func decidePromoting(v View) Decision {
 	if record := l.History[len(l.History)-1]; p.Timeline != record.Timeline {
 		return startOver(v, leader, fmt.Sprintf("it took timeline %d instead of %d", p.Timeline, record.Timeline))
 	}
-	return settle(v, leader, p)
+	d := settle(v, leader, p)
+	d.Replace = unusable(v) // a strict cluster may need them, copied anew, before anybody can lead
+	return d
 }
 
 // promotionFailed says why the chosen one cannot become steady, or "".
@@ -110,7 +113,7 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 	waiting := ""
 	for i := range v.Members {
 		m := &v.Members[i]
-		if m == leader || m.Leaving {
+		if m == leader || m.Leaving || m.idler() != "" {
 			continue
 		}
 		if s, ok := v.sender(leader, m.Life); ok && s.Flushed >= p.Record && !v.lost(m) {
@@ -121,6 +124,9 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 	}
 	slices.Sort(proven)
 	acks := v.Declared.Acks
+	if far := v.far(leader, proven); v.Declared.Across && (len(far) > 0 || waiting != "" || v.Declared.Strict) {
+		proven = far // with nobody left elsewhere and nobody to wait for, anybody will do
+	}
 	if l.Mode == pgctl.Lease {
 		acks, proven = 0, nil
 	}
@@ -142,10 +148,13 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 	next.NextRule, next.Joint = nil, nil
 	record := &next.History[len(next.History)-1]
 	record.State, record.Parent, record.Switch = pgctl.TimelineSteady, leader.Report.Parent.Timeline, leader.Report.Parent.End
+	record.Took.Promoted = v.PhaseAge
 	severity := pgctl.Info
 	if acks < v.Declared.Acks {
 		severity = pgctl.Warning
 	}
-	return commit(v, next, severity, "leader.steady", leader.Life,
+	d := commit(v, next, severity, "leader.steady", leader.Life,
 		"%s leads on timeline %d; a commit waits for %s", leader.Instance, record.Timeline, v.ruleText(next.Rule))
+	tellFallback(&d, v, leader, len(v.far(leader, proven)) == 0)
+	return d
 }

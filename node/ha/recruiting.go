@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/pgctl/pgctl"
@@ -17,12 +18,17 @@ func decideRecruiting(v View) Decision {
 	if p := l.Planned; p != nil && !p.Released {
 		return awaitStop(v, old)
 	}
+	if p := l.Planned; p != nil && p.Lossy && !v.usable(p.To) {
+		next := clone(l)
+		next.Planned = nil
+		return commit(v, next, pgctl.Alarm, "failover.forgotten", p.To, "%s, which an operator wanted to lead, has lost its data", v.nameOf(p.To))
+	}
 	if resumable(v, old) {
 		return resume(v, old)
 	}
 	recruits, lives := recruitsOf(v)
 	if l.Mode == pgctl.Lease {
-		if waiting := leaseHolds(v, old, lives); waiting != "" {
+		if waiting := leaseHolds(v, recruits); waiting != "" {
 			return Decision{Waiting: waiting}
 		}
 	} else if rule := Binding(&l); !Enough(rule, lives) && (l.Planned == nil || !l.Planned.Lossy) {
@@ -77,8 +83,17 @@ func resumable(v View, old *Member) bool {
 		return false // it stopped; or a restored store names it, but an operator another
 	}
 	r := old.Report
-	return r.Primary && r.State == Running && r.Failed == "" && r.LifeLost == "" &&
+	return !madeByHand(&v.Leadership, old.Life, r.End.Timeline) && r.Primary && r.State == Running && r.Failed == "" && r.LifeLost == "" &&
 		r.ProofAge+old.Age < min(v.PhaseAge, StillWell)
+}
+
+// madeByHand says whether a life that led is a primary on a timeline that was not given to it: somebody
+// promoted it after it had stopped, and it does not go on leading. What an operator chose is not doubted,
+// since a restored store knows less than the data.
+func madeByHand(l *pgctl.Leadership, life pgctl.Life, t pgctl.Timeline) bool {
+	record, known := l.Record(t)
+	chosen := l.Planned != nil && l.Planned.Lossy && l.Planned.To == life
+	return t != 0 && len(l.History) > 0 && !chosen && (!known || record.Leader != life)
 }
 
 // resume makes the old leader steady again in the new epoch, on the same timeline. What commits wait
@@ -109,7 +124,7 @@ func recruitsOf(v View) ([]*Member, Lives) {
 		named := planned != nil && planned.Lossy && planned.To == m.Life // an operator knows what it is
 		if m.fresh() && p != nil && p.Epoch == v.Leadership.Epoch && p.Position.Known() && (named || !foreign(v.Leadership, m)) &&
 			m.Report.LifeLost == "" && m.Report.State != Making && m.Report.State != Absent &&
-			(v.Leadership.SystemID == "" || m.Report.SystemID == v.Leadership.SystemID) {
+			(v.Leadership.SystemID == "" || m.Report.SystemID == v.Leadership.SystemID) && eligible(v, m) {
 			recruits = append(recruits, m)
 			lives[m.Life] = true
 		}
@@ -133,25 +148,6 @@ func foreign(l pgctl.Leadership, m *Member) bool {
 	return record.Switch != 0 && record.Switch != m.Report.Parent.End
 }
 
-// leaseHolds says why a lease cluster cannot choose yet, or "".
-func leaseHolds(v View, old *Member, lives Lives) string {
-	l := v.Leadership
-	stopped := lives[l.Rule.Leader] || old != nil && old.fresh() && old.Report.State == Down && old.Report.Epoch == l.Epoch ||
-		l.Planned != nil && l.Planned.StoppedAt.Known()
-	if left := LeaseTime + LeaseMargin - v.LeaseAge; !stopped && left > 0 {
-		return fmt.Sprintf("the old leader's lease may hold for %s more", left.Round(Tick))
-	}
-	for i := range v.Members {
-		m := &v.Members[i]
-		pledged := m.Report.Pledge != nil && m.Report.Pledge.Epoch == l.Epoch && m.fresh()
-		able := m.Report.State != Absent && m.Report.State != Making && m.Report.LifeLost == "" && m.Idle <= PromotionStall
-		if m.Life != l.Rule.Leader && m.heard() && m.Age <= m.detect() && able && !pledged {
-			return m.Instance + " is not silent but has not pledged yet"
-		}
-	}
-	return ""
-}
-
 // decideRequest takes up what an operator asked of a steady cluster.
 func decideRequest(v View, leader *Member) Decision {
 	l, r := v.Leadership, v.Request
@@ -163,10 +159,14 @@ func decideRequest(v View, leader *Member) Decision {
 		switch missing, enough := canRecruit(v); {
 		case r.To != "" && v.member(r.To) == nil:
 			return Decision{Answer: pgctl.Errorf(pgctl.CodeNotFound, "there is no such instance").At("to")}
+		case r.Lossy && r.To != "" && !v.usable(r.To):
+			return Decision{Answer: pgctl.Errorf(pgctl.CodeRefused, "%s has lost its data", v.nameOf(r.To)).At("to")}
 		case r.Lossy && r.To == "":
 			return Decision{Answer: pgctl.Errorf(pgctl.CodeInvalid, "a failover that accepts loss needs the instance that is to lead").At("to")}
 		case !r.Lossy && !enough:
 			return Decision{Answer: pgctl.Errorf(pgctl.CodeRefused, "acknowledged commits could be lost: %s", missing)}
+		case endangered(v) != nil:
+			return Decision{Answer: endangered(v)}
 		}
 		return startRecruiting(v, &pgctl.Planned{From: l.Leader, To: r.To, Released: true, Lossy: r.Lossy}, "an operator ordered a failover")
 	}
@@ -183,7 +183,7 @@ func decideRequest(v View, leader *Member) Decision {
 	case r.To == "":
 		for i := range v.Members {
 			if m := &v.Members[i]; m != leader && ready(v, leader, m) == "" && (l.Rule.Names(m.Life) || l.Rule.Acks == 0) {
-				return startRecruiting(v, plan(leader, m), "an operator ordered a switchover to "+m.Instance)
+				return startRecruiting(v, plan(leader, m), ordered(r, m))
 			}
 		}
 		return Decision{Answer: pgctl.Errorf(pgctl.CodeConflict, "no standby can take over now").WithHint("see pgctl status %s", l.Cluster)}
@@ -193,8 +193,13 @@ func decideRequest(v View, leader *Member) Decision {
 		if why := ready(v, leader, to); why != "" {
 			return Decision{Answer: pgctl.Errorf(pgctl.CodeConflict, "%s cannot take over now: %s", to.Instance, why)}
 		}
-		return startRecruiting(v, plan(leader, to), "an operator ordered a switchover to "+to.Instance)
+		return startRecruiting(v, plan(leader, to), ordered(r, to))
 	}
+}
+
+// ordered says for people who wants a switchover.
+func ordered(r *Request, to *Member) string {
+	return cmp.Or(r.Why, "an operator ordered a switchover") + " to " + to.Instance
 }
 
 func plan(from, to *Member) *pgctl.Planned {
@@ -212,16 +217,12 @@ func ready(v View, leader, m *Member) string {
 	if m.Leaving {
 		return "it is being removed"
 	}
-	const backlog = 64 << 20 // bytes that are replayed in well under a second
-	if m.Report.Replayed+backlog < m.Report.End.LSN {
-		return "it has more than 64 MB left to replay"
-	}
-	return ""
+	return cmp.Or(m.barred(), m.backlog())
 }
 
 func startRecruiting(v View, p *pgctl.Planned, why string) Decision {
 	next := clone(v.Leadership)
-	next.Epoch, next.Phase, next.Leader, next.Planned = next.Epoch+1, pgctl.Recruiting, "", p
+	next.Epoch, next.Phase, next.Leader, next.Planned, next.Noticed = next.Epoch+1, pgctl.Recruiting, "", p, 0
 	d := commit(v, next, pgctl.Info, "switchover.started", p.From, "%s", why)
 	d.Done = true
 	return d
@@ -250,6 +251,9 @@ func failoverByHand(v View) Decision {
 	if _, lives := recruitsOf(v); !r.Lossy && l.Mode == pgctl.Quorum && !Enough(Binding(&l), lives) {
 		return Decision{Answer: pgctl.Errorf(pgctl.CodeRefused, "acknowledged commits could be lost: %s", missingFor(v, Binding(&l), lives)).
 			WithHint("--allow-data-loss accepts that")}
+	}
+	if refused := endangered(v); refused != nil {
+		return Decision{Answer: refused}
 	}
 	next := clone(l)
 	next.Planned = &pgctl.Planned{From: l.Rule.Leader, To: r.To, Released: true, Lossy: r.Lossy}

@@ -48,12 +48,13 @@ func Binding(l *pgctl.Leadership) pgctl.Rule {
 
 // Target is the next single step from a rule towards the wanted standbys and acknowledgements: remove,
 // then lower; raise, then add; both at once where the rule between would be invalid. Where strict
-// forbids to remove, it adds first. It returns false when nothing is left to do, or nothing is allowed.
+// forbids to remove, and where others are there to take over, it adds first: commits never wait for
+// nobody in between. It returns false when nothing is left to do, or nothing is allowed.
 func Target(from pgctl.Rule, wanted []pgctl.Life, acks int, strict bool) (pgctl.Rule, bool) {
 	to := pgctl.Rule{Leader: from.Leader, Standbys: slices.Clone(from.Standbys), Acks: from.Acks}
 	gone, added := firstNotIn(from.Standbys, wanted), firstNotIn(wanted, from.Standbys)
 	least := 0
-	if strict {
+	if strict || len(wanted) > 0 {
 		least = min(from.Acks, acks)
 	}
 	switch {

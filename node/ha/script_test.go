@@ -24,8 +24,8 @@ var update = flag.Bool("update", false, "write what decide and act answer into t
 //	     [steady=EPOCH] [mode=lease] [paused] [serving] [system=ID]   the leadership, history forgotten
 //	timeline 2 failed b epoch=2 parent=1@500      an entry of its history
 //	planned from=a to=b within=10s [stopped=1@500] [released] [lossy] | planned none
-//	phase 3s | leased 2s | crashes 2              what the observer remembers
-//	request switchover b | request failover b [lossy] | request none
+//	phase 3s | leased 2s | crashes 2 | told       what the observer remembers
+//	request switchover b [rolling] | request failover b [lossy [dead]] | request none
 //	a: age=0.1s state=running primary …           what is known of a member, added to what is known
 //	     already; -word takes back a flag; "a: none" makes it never heard, "drop a" unassigned
 //	decide                                        prints the decision; Check must pass it
@@ -33,7 +33,7 @@ var update = flag.Bool("update", false, "write what decide and act answer into t
 //
 //	self b [wanted=stopped]                       whose agent acts
 //	local pledge=2 [mark=1] [rewinding=1] | server state=running … | source a epoch=2 … | source none
-//	store 6s | lease 2s                           ages that the agent knows
+//	store 6s | lease 2s | unacked 6s              ages that the agent knows
 //	act                                           prints the steps
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -141,6 +141,8 @@ func (s *script) run(command string, words []string) []string {
 		s.view.PhaseAge = duration(words[0])
 	case "leased":
 		s.view.LeaseAge = duration(words[0])
+	case "told":
+		s.view.WaitTold = true
 	case "crashes":
 		s.view.Crashes = int(number(words[0]))
 	case "request":
@@ -200,6 +202,8 @@ func (s *script) runAct(command string, words []string) []string {
 		}
 	case "store":
 		s.act.StoreAge = duration(words[0])
+	case "unacked":
+		s.act.Unacked = duration(words[0])
 	case "lease":
 		s.act.Lease = duration(words[0])
 	case "act":
@@ -228,10 +232,24 @@ func (s *script) request(words []string) {
 		return
 	}
 	s.view.Request = &ha.Request{Failover: words[0] == "failover"}
+	switch words[0] {
+	case "pause", "resume":
+		pause := words[0] == "pause"
+		s.view.Request.Pause = &pause
+	case "schedule":
+		s.view.Request.Schedule = &pgctl.Scheduled{Do: pgctl.TaskSwitchover, At: time.Unix(1800000000, 0)}
+	case "cancel":
+		s.view.Request.Schedule = &pgctl.Scheduled{}
+	}
 	for _, w := range words[1:] {
-		if w == "lossy" {
+		switch w {
+		case "lossy":
 			s.view.Request.Lossy = true
-		} else {
+		case "rolling":
+			s.view.Request.Why = "the rolling restart goes on with a switchover"
+		case "dead":
+			s.view.Request.OldDead = true
+		default:
 			s.view.Request.To = life(w)
 		}
 	}

@@ -19,14 +19,18 @@ func decideSteady(v View) Decision {
 	if why, failed := leaderFailed(&v, leader); failed {
 		return replaceLeader(v, leader, why)
 	} else if why != "" {
-		d := Decision{Waiting: why}
-		if leader.Age > AskAfter {
-			d.Ask = askable(v, leader)
-		}
-		return d
+		return Decision{Waiting: why, Ask: toAsk(v, leader)}
 	}
 	d := serve(v, l.NextRule == nil && l.Rule.Acks >= v.Declared.Acks, upkeep(v, leader))
+	if changed, due := changeMode(v, leader); due && d.Next == nil {
+		d = changed
+	}
+	if served, due := opened(v, leader); due && d.Next == nil {
+		d = served
+	}
 	d.Replace = append(d.Replace, unusable(v)...)
+	d.Ask = append(d.Ask, toAsk(v, leader)...)
+	tellWait(&d, v, leader)
 	return d
 }
 
@@ -61,61 +65,6 @@ func serve(v View, complete bool, d Decision) Decision {
 		"%s opens for clients; a commit waits for %d of %d standbys", v.nameOf(next.Leader), next.Rule.Acks, len(next.Rule.Standbys))
 }
 
-// leaderFailed says whether the leader is to be replaced, and why; a reason without failure is a
-// doubt that is being looked into.
-func leaderFailed(v *View, leader *Member) (why string, failed bool) {
-	switch {
-	case leader == nil:
-		return "the leader's instance exists no more", true
-	case leader.fresh() && (leader.Report.LifeLost != "" || leader.Report.State == Absent):
-		return leader.Instance + " lost its data: " + leader.Report.LifeLost, true
-	case leader.fresh() && leader.Report.Failed != "":
-		return leader.Instance + ": " + leader.Report.Failed, true
-	case leader.fresh() && leader.Report.ProofAge > HangTimeout && leader.Report.State == Running && leader.Report.Waiting > 0:
-		return fmt.Sprintf("%s has not answered for %s", leader.Instance, leader.Report.ProofAge.Round(time.Second)), true
-	case leader.fresh() && leader.Report.ProofAge > HangTimeout && leader.Report.State != Running && leader.Idle > PromotionStall:
-		return fmt.Sprintf("%s has not come up, without progress for %s", leader.Instance, leader.Idle.Round(time.Second)), true
-	case leader.heard() && leader.Age <= AskAfter:
-		return "", false
-	}
-	silence := fmt.Sprintf("the host of %s (%s) has been silent for %s", leader.Instance, leader.Host, leader.Age.Round(Tick))
-	probes := probesOf(v, leader)
-	switch {
-	case probes.Progress:
-		return silence + ", but its members see it working", false
-	case probes.Answered && leader.Age <= HangTimeout: // a refusal may be a firewall's
-		return silence + ", but its Postgres answers", false
-	case probes.Refused:
-		return silence + " and its Postgres is gone", true
-	}
-	return silence, leader.Age > leader.detect()
-}
-
-// probesOf gathers what members found out about the leader in this epoch.
-func probesOf(v *View, leader *Member) Probe {
-	var all Probe
-	for i := range v.Members {
-		m := &v.Members[i]
-		p := m.Report.Probe
-		if m == leader || p == nil || !m.fresh() || p.Leader != leader.Life || p.Epoch != v.Leadership.Epoch || p.Age+m.Age > DetectLeast {
-			continue
-		}
-		all.Progress = all.Progress || p.Progress
-		all.Answered = all.Answered || p.Answered
-		all.Refused = all.Refused || p.Refused
-	}
-	return all
-}
-
-func askable(v View, leader *Member) (ask []pgctl.Life) {
-	for i := range v.Members {
-		if m := &v.Members[i]; m != leader && m.fresh() {
-			ask = append(ask, m.Life)
-		}
-	}
-	return ask
-}
-
 // replaceLeader starts a recruitment, if those in contact could finish one: otherwise it could only
 // harm a leader that still works on the other side of a partition.
 func replaceLeader(v View, leader *Member, why string) Decision {
@@ -131,6 +80,12 @@ func replaceLeader(v View, leader *Member, why string) Decision {
 	}
 	next := clone(l)
 	next.Epoch, next.Phase, next.Leader, next.Planned = l.Epoch+1, pgctl.Recruiting, "", nil
+	if leader != nil {
+		next.Noticed = leader.Age
+		if leader.fresh() && leader.Report.Failed == "" { // it was there, and did nothing
+			next.Noticed = max(leader.Age, min(leader.Report.ProofAge, leader.Idle))
+		}
+	}
 	return commit(v, next, pgctl.Alarm, "leader.failed", l.Leader, "%s; its standbys are asked to pledge", why)
 }
 
@@ -178,13 +133,10 @@ func upkeep(v View, leader *Member) Decision {
 	if !leader.fresh() || !leader.Report.Primary || leader.Report.Epoch != l.Epoch {
 		return Decision{}
 	}
-	wanted, waiting := wantedStandbys(v, leader)
+	able, waiting := wantedStandbys(v, leader)
+	wanted, acks := shape(v, leader, able)
 	if l.Mode == pgctl.Lease {
-		wanted = nil
-	}
-	acks := min(v.Declared.Acks, len(wanted))
-	if v.Declared.Strict {
-		acks = v.Declared.Acks
+		wanted, acks = nil, 0
 	}
 	if l.NextRule != nil {
 		return pendingChange(v, leader, wanted, acks)
@@ -226,7 +178,12 @@ func requestRule(v View, target pgctl.Rule) Decision {
 	if target.Acks < l.RuleInForce().Acks {
 		severity = pgctl.Warning
 	}
-	return commit(v, next, severity, "rule.requested", l.Leader, "commits are to wait for %s", v.ruleText(target))
+	d := commit(v, next, severity, "rule.requested", l.Leader, "commits are to wait for %s", v.ruleText(target))
+	if leader := v.member(l.Leader); leader != nil {
+		falls := len(v.far(leader, l.RuleInForce().Standbys)) > 0 && len(v.far(leader, target.Standbys)) == 0
+		tellFallback(&d, v, leader, falls)
+	}
+	return d
 }
 
 func countRemovals(d *Decision, v View, before, after pgctl.Rule) {
@@ -249,6 +206,9 @@ func wantedStandbys(v View, leader *Member) (wanted []pgctl.Life, waiting string
 		if m == leader || m.Leaving {
 			continue
 		}
+		if m.idler() != "" {
+			continue
+		}
 		if inForce.Names(m.Life) {
 			if !m.dead() && !v.lost(m) && m.Stalled <= StallTimeout {
 				wanted = append(wanted, m.Life)
@@ -256,7 +216,7 @@ func wantedStandbys(v View, leader *Member) (wanted []pgctl.Life, waiting string
 			continue
 		}
 		switch _, streaming := v.sender(leader, m.Life); {
-		case m.fresh() && streaming && !v.lost(m) && m.Streaming >= joinAfter(m.Removals):
+		case m.fresh() && streaming && !v.lost(m) && m.Streaming >= joinAfter(m.Removals) && m.backlog() == "":
 			wanted = append(wanted, m.Life)
 		case waiting == "":
 			waiting = fmt.Sprintf("%s is not in the rule yet: %s", m.Instance, m.situation())

@@ -18,25 +18,35 @@ type View struct {
 	Leadership pgctl.Leadership `json:"leadership"`
 	Members    []Member         `json:"members"` // the assigned instances, by name
 	Request    *Request         `json:"request,omitempty"`
-	PhaseAge   time.Duration    `json:"phaseAge"` // for how long this observer has seen this epoch and phase
-	Crashes    int              `json:"crashes"`  // of the cluster's leaders within CrashMemory, this one included
-	LeaseAge   time.Duration    `json:"leaseAge"` // since the last renewal was granted, or this observer's election
+	PhaseAge   time.Duration    `json:"phaseAge"`           // for how long this observer has seen this epoch and phase
+	Crashes    int              `json:"crashes"`            // of the cluster's leaders within CrashMemory, this one included
+	WaitTold   bool             `json:"waitTold,omitempty"` // that commits wait was said, and they still do
+	LeaseAge   time.Duration    `json:"leaseAge"`           // since the last renewal was granted, or this observer's election
 }
 
 // Declared is what the declaration says about leadership.
 type Declared struct {
-	Acks       int   `json:"acks"`                 // standbys that a commit should wait for
-	Strict     bool  `json:"strict,omitempty"`     // never lower that number
-	Instances  int   `json:"instances"`            // 0: the cluster is stopped
-	MaximumLag int64 `json:"maximumLag,omitempty"` // bytes; lease clusters only
+	Acks       int        `json:"acks"`                 // standbys that a commit should wait for
+	Strict     bool       `json:"strict,omitempty"`     // never lower that number
+	Across     bool       `json:"across,omitempty"`     // standbys in other data centers than the leader's, half of them, rounded up
+	Mode       pgctl.Mode `json:"mode,omitempty"`       // "": the one that it has
+	Instances  int        `json:"instances"`            // 0: the cluster is stopped
+	MaximumLag int64      `json:"maximumLag,omitempty"` // bytes; lease clusters only
 }
 
 // Request is what an operator asked for; the observer forgets it when it was answered.
 type Request struct {
-	To       pgctl.Life `json:"to,omitempty"` // none: whoever is best
-	Failover bool       `json:"failover,omitempty"`
-	Lossy    bool       `json:"lossy,omitempty"` // acknowledged commits may be lost
+	To       pgctl.Life       `json:"to,omitempty"` // none: whoever is best
+	Failover bool             `json:"failover,omitempty"`
+	Lossy    bool             `json:"lossy,omitempty"`    // acknowledged commits may be lost
+	OldDead  bool             `json:"oldDead,omitempty"`  // of a lossy one: people know that the old leader runs no more
+	Pause    *bool            `json:"pause,omitempty"`    // no automatic change of leadership from now on, or again
+	Why      string           `json:"why,omitempty"`      // of a switchover that no operator ordered
+	Schedule *pgctl.Scheduled `json:"schedule,omitempty"` // to be submitted later; a zero one takes back what is scheduled
 }
+
+// An order is what a Request may carry besides a change of leadership: it only changes the state.
+func (r *Request) order() bool { return r.Pause != nil || r.Schedule != nil }
 
 // Member is one assigned instance as the observer knows it. Ages count only the observer's punctual
 // time: its own pauses are nobody's silence.
@@ -46,6 +56,7 @@ type Member struct {
 	DataCenter string        `json:"dataCenter,omitempty"`
 	Life       pgctl.Life    `json:"life"`
 	Leaving    bool          `json:"leaving,omitempty"`   // to be removed: not to be in any rule
+	Tags       pgctl.Tags    `json:"tags,omitzero"`       // what its declaration says of it
 	Report     Report        `json:"report"`              // the last one; empty when never heard
 	Age        time.Duration `json:"age"`                 // since the last heartbeat
 	Detect     time.Duration `json:"detect,omitempty"`    // silence that means failure; 0: DetectLeast
@@ -75,6 +86,9 @@ type Report struct {
 	State     State          `json:"state"`
 	Detail    string         `json:"detail,omitempty"`   // for people: what it does, or why it cannot
 	Failed    string         `json:"failed,omitempty"`   // why this instance cannot lead now: postmaster gone, disk full, …
+	DiskFull  bool           `json:"diskFull,omitempty"` // of its data: nothing can be written
+	Mute      bool           `json:"mute,omitempty"`     // it took sessions, and does not answer
+	Frozen    bool           `json:"frozen,omitempty"`   // its postmaster was stopped by a signal
 	LifeLost  string         `json:"lifeLost,omitempty"` // why this directory cannot go on: a copy is needed
 	Primary   bool           `json:"primary,omitempty"`
 	Open      bool           `json:"open,omitempty"` // clients are let in
@@ -100,6 +114,13 @@ type Report struct {
 	InPlace   bool          `json:"inPlace,omitempty"`        // what is pending only a restart in place brings about, also of a leader
 	Restarted uint64        `json:"restarted,omitempty"`      // the last ordered restart that was carried out
 	Applied   uint64        `json:"applied,omitempty"`        // revision of the declaration that its server has taken over
+
+	Leased    bool          `json:"leased,omitempty"`    // its lease holds
+	Guarded   bool          `json:"guarded,omitempty"`   // a guard is wanted
+	Armed     bool          `json:"armed,omitempty"`     // a guard that answers would stop it at the end of its lease
+	Unguarded string        `json:"unguarded,omitempty"` // of a leader by lease: why nobody would
+	Listed    pgctl.Life    `json:"listed,omitempty"`    // the leader that said it would ask this member before it goes on by itself
+	Vouched   time.Duration `json:"vouched,omitempty"`   // since it last let a leader go on, or its agent started
 }
 
 // Pledge says that nothing will be acknowledged to a leader of an older epoch.
@@ -143,7 +164,46 @@ type Probe struct {
 	Progress bool          `json:"progress"` // a record was written there and arrived here, and it is open
 	Answered bool          `json:"answered"` // any answer of a living server
 	Refused  bool          `json:"refused"`  // its host answers, nothing listens
+	Closed   bool          `json:"closed"`   // it answers, and lets no clients in
 	Age      time.Duration `json:"age"`
+}
+
+// barred says why a member may not lead, whatever its log has, or "".
+func (m *Member) barred() string {
+	switch {
+	case m.Tags.NoFailover:
+		return "its declaration says noFailover"
+	case m.Tags.Delay > 0:
+		return "it replays with a delay"
+	case m.Report.DiskFull:
+		return "its disk is full"
+	}
+	return ""
+}
+
+// idler says why no commit may wait for a member, or "".
+func (m *Member) idler() string {
+	switch {
+	case m.Tags.NoSync:
+		return "its declaration says noSync"
+	case m.Tags.Delay > 0:
+		return "it replays with a delay"
+	case m.Tags.From != "":
+		return "it follows " + m.Tags.From
+	case m.Report.DiskFull:
+		return "its disk is full"
+	}
+	return ""
+}
+
+// backlog says that a member has too much left to replay to lead, or to be waited for, or "". The bytes are
+// what a server replays in a few seconds at most.
+func (m *Member) backlog() string {
+	const most = 64 << 20
+	if m.Report.Replayed > 0 && m.Report.Replayed+most < m.Report.End.LSN {
+		return "it has more than 64 MB left to replay"
+	}
+	return ""
 }
 
 // fresh says whether the member's host is in contact.
@@ -167,6 +227,12 @@ func (m *Member) dead() bool {
 // rule may name it again.
 func (v *View) lost(m *Member) bool {
 	return m.Report.LifeLost != "" || m.Report.State == Absent || slices.Contains(Binding(&v.Leadership).Lost, m.Life)
+}
+
+// usable says whether a life is assigned and, as far as is known, has its data.
+func (v *View) usable(life pgctl.Life) bool {
+	m := v.member(life)
+	return m != nil && (!m.heard() || !v.lost(m))
 }
 
 // member finds a life among the assigned instances.

@@ -33,8 +33,9 @@ func (s *script) set(words []string, known settings) {
 
 func declaredWords(d *ha.Declared) settings {
 	return settings{
-		"acks": count(&d.Acks), "instances": count(&d.Instances), "strict": boolean(&d.Strict),
-		"lag": func(v string) { d.MaximumLag = int64(number(v)) },
+		"acks": count(&d.Acks), "instances": count(&d.Instances), "strict": boolean(&d.Strict), "across": boolean(&d.Across),
+		"mode": func(v string) { d.Mode = pgctl.Mode(v) },
+		"lag":  func(v string) { d.MaximumLag = int64(number(v)) },
 	}
 }
 
@@ -55,6 +56,7 @@ func leadershipWords(l *pgctl.Leadership) settings {
 		"next":    func(v string) { r := rule(v); l.NextRule = &r },
 		"joint":   func(v string) { r := rule(v); l.Joint = &r },
 		"mode":    func(v string) { l.Mode = pgctl.Mode(v) },
+		"changes": func(v string) { l.NextMode = pgctl.Mode(v) },
 		"system":  text(&l.SystemID), "paused": boolean(&l.Paused), "serving": boolean(&l.Serving),
 	}
 }
@@ -78,7 +80,12 @@ func memberWords(m *ha.Member, leader pgctl.Life, epoch pgctl.Epoch) settings {
 		"epoch": func(v string) { r.Epoch = pgctl.Epoch(number(v)) }, "end": func(v string) { r.End = position(v) },
 		"promised": func(v string) { r.Promised = pgctl.Epoch(number(v)) },
 		"replayed": lsn(&r.Replayed), "leaderend": lsn(&r.LeaderEnd), "parent": func(v string) { r.Parent = switchAt(v) },
-		"proof": wait(&r.ProofAge), "waiting": wait(&r.Waiting),
+		"leased": boolean(&r.Leased), "guarded": boolean(&r.Guarded), "armed": boolean(&r.Armed),
+		"frozen": boolean(&r.Frozen), "mute": boolean(&r.Mute), "full": boolean(&r.DiskFull), "nofailover": boolean(&m.Tags.NoFailover),
+		"nosync": boolean(&m.Tags.NoSync), "priority": count(&m.Tags.Priority), "delay": wait(&m.Tags.Delay),
+		"follows": text(&m.Tags.From),
+		"proof":   wait(&r.ProofAge), "waiting": wait(&r.Waiting),
+		"listed": func(v string) { r.Listed = life(v) }, "vouched": wait(&r.Vouched),
 		"foreign": func(v string) { r.Pledge.Foreign = v != "" },
 		"senders": func(v string) { r.Senders = senders(v) },
 	}
@@ -101,6 +108,9 @@ func memberWords(m *ha.Member, leader pgctl.Life, epoch pgctl.Epoch) settings {
 	}
 	known["probe"] = func(v string) {
 		r.Probe = &ha.Probe{Leader: leader, Epoch: epoch, Progress: v == "progress", Answered: v == "answered", Refused: v == "refused"}
+		if v == "closed" {
+			r.Probe.Answered, r.Probe.Closed = true, true
+		}
 	}
 	return known
 }
@@ -129,7 +139,7 @@ func serverWords(s *ha.Server) settings {
 	return settings{
 		"directory": func(v string) { s.Directory = ha.Directory(v) }, "trouble": text(&s.Trouble), "busy": text(&s.Busy),
 		"state": func(v string) { s.State = ha.State(v) }, "crashed": boolean(&s.Crashed), "downfor": wait(&s.DownFor),
-		"signal": boolean(&s.Signal), "primary": boolean(&s.Primary), "open": boolean(&s.Open), "atend": boolean(&s.AtEnd),
+		"signal": boolean(&s.Signal), "delayed": boolean(&s.Delayed), "primary": boolean(&s.Primary), "open": boolean(&s.Open), "atend": boolean(&s.AtEnd),
 		"tl": func(v string) { s.Timeline = pgctl.Timeline(number(v)) },
 		"at": func(v string) { s.Position = position(v); s.Timeline, s.Replayed = s.Position.Timeline, s.Position.LSN },
 		"history": func(v string) {
@@ -139,6 +149,22 @@ func serverWords(s *ha.Server) settings {
 			}
 		},
 		"receiver": name(&s.Receiver), "upstream": name(&s.Upstream), "address": text(&s.Address), "waiting": wait(&s.Waiting),
+		"guard": func(v string) { // armed, stale, required, or what the trouble is
+			s.Guard = &ha.GuardState{}
+			for _, word := range strings.Split(v, ",") {
+				switch word {
+				case "armed":
+					s.Guard.Armed = true
+				case "stale":
+					s.Guard.Stale = true
+				case "required":
+					s.Guard.Required = true
+				case "idle":
+				default:
+					s.Guard.Trouble = word
+				}
+			}
+		},
 		"slots": func(v string) {
 			s.Slots = nil
 			for _, l := range lives(v) {
@@ -163,6 +189,7 @@ func sourceWords(s *ha.Source) settings {
 	return settings{
 		"epoch":      func(v string) { s.Epoch = pgctl.Epoch(number(v)) },
 		"end":        func(v string) { s.Timeline, s.End = position(v).Timeline, position(v).LSN; s.Checkpoint = s.Timeline },
+		"oldest":     func(v string) { s.Oldest = position(v).LSN },
 		"checkpoint": func(v string) { s.Checkpoint = pgctl.Timeline(number(v)) },
 		"history": func(v string) {
 			for part := range strings.SplitSeq(v, ",") {

@@ -75,6 +75,7 @@ func Diff(old, new *pgctl.Cluster, restarts func(version int, parameter string) 
 	d.each("spec.databases", o.Databases, n.Databases, sqlUnlessGone("the database stays; drop it by hand"))
 	d.volume(o.VolumeSize, n.VolumeSize)
 	d.durability(o.Durability, n.Durability)
+	d.tags(o.Tags, n.Tags)
 	const stay = "instances that are placed stay where they are"
 	d.single("spec.pgctl.placement.dataCenters", strings.Join(o.Placement.DataCenters, ", "),
 		strings.Join(n.Placement.DataCenters, ", "), EffectNone, stay)
@@ -176,8 +177,11 @@ func (d *differ) volume(old, new string) {
 
 func (d *differ) durability(old, new pgctl.Durability) {
 	const path = "spec.pgctl.durability."
-	d.single(path+"mode", string(old.Mode), string(new.Mode), EffectRefused,
-		"a cluster keeps its mode; make a new cluster and move the data")
+	why := "once its leader holds a lease, commits wait for nobody, and a failover may lose the last of them"
+	if new.Mode == pgctl.Quorum {
+		why = "commits wait as soon as standbys have joined"
+	}
+	d.single(path+"mode", string(old.Mode), string(new.Mode), EffectCommitRule, why)
 	number := func(n int64, none string) string {
 		if n == 0 {
 			return none
@@ -188,6 +192,7 @@ func (d *differ) durability(old, new pgctl.Durability) {
 	d.single(path+"syncNodes", number(int64(old.SyncNodes), half), number(int64(new.SyncNodes), half),
 		EffectCommitRule, "")
 	d.single(path+"strict", fmt.Sprint(old.Strict), fmt.Sprint(new.Strict), EffectCommitRule, "")
+	d.single(path+"acrossDataCenters", fmt.Sprint(old.AcrossDataCenters), fmt.Sprint(new.AcrossDataCenters), EffectCommitRule, "")
 	d.single("spec.patroni.maximum_lag_on_failover", number(old.MaximumLag, ""), number(new.MaximumLag, ""),
 		EffectNone, "")
 }

@@ -176,7 +176,7 @@ func TestDiff(t *testing.T) {
 			c.Spec.Durability = pgctl.Durability{Mode: pgctl.Lease, SyncNodes: 1, Strict: true, MaximumLag: 7}
 		}, []string{
 			`spec.patroni.maximum_lag_on_failover: "" -> "7" none`,
-			`spec.pgctl.durability.mode: "quorum" -> "lease" refused (a cluster keeps its mode; make a new cluster and move the data)`,
+			`spec.pgctl.durability.mode: "quorum" -> "lease" commit rule (once its leader holds a lease, commits wait for nobody, and a failover may lose the last of them)`,
 			`spec.pgctl.durability.strict: "false" -> "true" commit rule`,
 			`spec.pgctl.durability.syncNodes: "half the instances" -> "1" commit rule`,
 		}},

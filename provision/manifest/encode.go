@@ -51,8 +51,9 @@ type encodedVolume struct {
 }
 
 type encodedPgctl struct {
-	Placement  encodedPlacement  `yaml:"placement,omitempty"`
-	Durability encodedDurability `yaml:"durability"`
+	Placement  encodedPlacement       `yaml:"placement,omitempty"`
+	Durability encodedDurability      `yaml:"durability"`
+	Instances  map[string]encodedTags `yaml:"instances,omitempty"`
 }
 
 type encodedPlacement struct {
@@ -64,6 +65,7 @@ type encodedDurability struct {
 	Mode      pgctl.Mode `yaml:"mode"`
 	SyncNodes int        `yaml:"syncNodes,omitempty"`
 	Strict    bool       `yaml:"strict,omitempty"`
+	Across    bool       `yaml:"acrossDataCenters,omitempty"`
 }
 
 // Encode writes the declaration of a cluster as YAML that Parse reads back as the same cluster. What the
@@ -86,7 +88,8 @@ func Encode(c *pgctl.Cluster) ([]byte, error) {
 			Databases: s.Databases, AllowedSources: s.AllowedSources,
 			Pgctl: encodedPgctl{
 				Placement:  encodedPlacement{s.Placement.DataCenters, s.Placement.HostLabels},
-				Durability: encodedDurability{s.Durability.Mode, s.Durability.SyncNodes, s.Durability.Strict},
+				Durability: encodedDurability{s.Durability.Mode, s.Durability.SyncNodes, s.Durability.Strict, s.Durability.AcrossDataCenters},
+				Instances:  encodeTags(s.Tags),
 			},
 		},
 	})

@@ -99,6 +99,8 @@ var fields = []field{
 	{path: "spec.pgctl.durability.mode", treatment: used, read: (*reader).mode},
 	{path: "spec.pgctl.durability.syncNodes", treatment: used, read: (*reader).syncNodes},
 	{path: "spec.pgctl.durability.strict", treatment: used, read: (*reader).strict},
+	{path: "spec.pgctl.durability.acrossDataCenters", treatment: used, read: (*reader).acrossDataCenters},
+	{path: "spec.pgctl.instances", treatment: used, read: (*reader).tags},
 
 	{
 		path: "spec.clone", treatment: refused,

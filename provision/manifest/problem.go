@@ -70,39 +70,11 @@ func (f *file) sorted() Problems {
 	return f.problems
 }
 
-// nearest is the known name that a wrong one is probably meant to be, or "". Names nobody could have
-// typed, and more names than anybody has, are not looked at: the comparison is not for free.
+// nearest is the known name that a wrong one is probably meant to be, or "". More names than anybody has
+// are not looked at: the comparison is not for free.
 func nearest(name string, known []string) string {
-	best, bestDistance := "", 1+len(name)/3
-	if len(name) > 64 || len(known) > 500 {
+	if len(known) > 500 {
 		return ""
 	}
-	for _, k := range known {
-		d := distance(strings.ToLower(name), strings.ToLower(k))
-		if d < bestDistance {
-			best, bestDistance = k, d
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's: single-byte insertions, deletions and replacements.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return pgctl.Nearest(name, known)
 }

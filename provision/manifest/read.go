@@ -26,6 +26,7 @@ type durability struct {
 	mode   *pgctl.Mode
 	nodes  *int
 	strict *bool
+	across *bool // ours only
 }
 
 func (r *reader) problem(p *place, e *pgctl.Error) { r.file.add(p.line, p.path(), e) }
@@ -162,6 +163,7 @@ func (r *reader) required() {
 func (r *reader) finish() {
 	r.durability()
 	r.owners()
+	r.checkTags()
 	c := &r.cluster.Spec
 	if len(c.HBA) > 0 && len(c.AllowedSources) > 0 {
 		r.warn(r.at("spec.allowedSourceRanges"), "has no effect beside spec.patroni.pg_hba, which says it line by line")
@@ -203,6 +205,9 @@ func (r *reader) durability() {
 		if r.own.strict != nil && *r.own.strict {
 			r.invalid(r.at("spec.pgctl.durability.strict"), waits)
 		}
+		if r.own.across != nil && *r.own.across {
+			r.invalid(r.at("spec.pgctl.durability.acrossDataCenters"), waits)
+		}
 		return
 	}
 	for _, said := range []durability{r.patroni, r.own} {
@@ -212,6 +217,11 @@ func (r *reader) durability() {
 		if said.strict != nil {
 			d.Strict = *said.strict
 		}
+	}
+	d.AcrossDataCenters = r.own.across != nil && *r.own.across
+	if d.AcrossDataCenters && d.SyncNodes > 0 {
+		r.warn(r.at("spec.pgctl.durability.acrossDataCenters"), "decides how many are waited for: half of the standbys in other data "+
+			"centers, rounded up; syncNodes counts only when there are none")
 	}
 	if n := r.cluster.Spec.Instances; d.SyncNodes >= n && n > 1 {
 		path := "spec.pgctl.durability.syncNodes"

@@ -299,6 +299,7 @@ func (r *reader) synchronousStrict(p *place) { set(&r.patroni.strict, p, r.boole
 func (r *reader) synchronousCount(p *place)  { set(&r.patroni.nodes, p, r.count) }
 func (r *reader) syncNodes(p *place)         { set(&r.own.nodes, p, r.count) }
 func (r *reader) strict(p *place)            { set(&r.own.strict, p, r.boolean) }
+func (r *reader) acrossDataCenters(p *place) { set(&r.own.across, p, r.boolean) }
 func (r *reader) mode(p *place)              { set(&r.own.mode, p, r.modeName) }
 
 func set[V any](to **V, p *place, read func(*place) (V, bool)) {

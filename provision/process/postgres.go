@@ -44,6 +44,14 @@ func (Local) Find(dir string) (pid int, started uint64, status string, running b
 	return pid, s.started, status, true
 }
 
+// Frozen says whether the directory's postmaster was stopped by a signal or a debugger: it lives and does
+// nothing.
+func (Local) Frozen(dir string) bool {
+	pid, started, _, running := Local{}.Find(dir)
+	s, err := read(pid)
+	return running && err == nil && s.started == started && (s.state == 'T' || s.state == 't')
+}
+
 // programs are those of PostgreSQL that work on a data directory, with it as their own directory.
 var programs = map[string]bool{
 	"postgres": true, "initdb": true, "pg_basebackup": true, "pg_rewind": true,
@@ -145,26 +153,59 @@ func list() ([]stat, error) {
 	return all, nil
 }
 
-// EndChildren asks those children of the directory's postmaster to end whose title ends with the
-// suffix, and says how many there were.
-func (l Local) EndChildren(dir, suffix string) int {
+// arriving are the ends of the titles of sessions that no view of the server shows yet: what their client
+// may do was decided, or is about to be, by the pg_hba.conf that the postmaster had when it forked them.
+var arriving = []string{" initializing", " authentication", ") startup", "[local] startup"}
+
+// EndArriving asks those children of the directory's postmaster to end that are sessions in the making, and
+// returns them: pid and when it was started. One that has not read its client's first packet still has the
+// postmaster's own title.
+func (l Local) EndArriving(dir string) map[int]uint64 {
+	return l.end(dir, func(text, own string) bool {
+		young := text == own && text != ""
+		for _, suffix := range arriving {
+			young = young || strings.HasSuffix(text, suffix)
+		}
+		return young
+	})
+}
+
+// EndReceiver asks the WAL receiver of the directory's postmaster to end, and returns it: pid and when it
+// was started. Empty when there is none.
+func (l Local) EndReceiver(dir string) map[int]uint64 {
+	return l.end(dir, func(text, _ string) bool {
+		kind, titled := strings.CutPrefix(text, "postgres: ")
+		if _, after, named := strings.Cut(kind, ": "); named { // cluster_name comes first
+			kind = after
+		}
+		return titled && strings.HasPrefix(kind, "walreceiver")
+	})
+}
+
+// end asks those children of the directory's postmaster to end whose titles, given with the postmaster's
+// own, are right.
+func (l Local) end(dir string, right func(text, own string) bool) map[int]uint64 {
 	parent, _, _, running := l.Find(dir)
 	all, err := list()
 	if !running || err != nil {
-		return 0
+		return nil
 	}
-	n := 0
+	ended, own := map[int]uint64{}, title(parent)
 	for _, s := range all {
-		if s.parent != parent {
-			continue
-		}
-		title, err := os.ReadFile("/proc/" + strconv.Itoa(s.pid) + "/cmdline")
-		if err == nil && strings.HasSuffix(strings.TrimRight(string(title), "\x00 "), suffix) &&
-			l.Signal(s.pid, s.started, syscall.SIGTERM) == nil {
-			n++
+		if s.parent == parent && right(title(s.pid), own) && l.Signal(s.pid, s.started, syscall.SIGTERM) == nil {
+			ended[s.pid] = s.started
 		}
 	}
-	return n
+	return ended
+}
+
+// title is a process' command line as it is now; "" when it is gone.
+func title(pid int) string {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(string(text), "\x00 ")
 }
 
 // Progress moves with what a recovery or a rewind in the directory reads and writes, in bytes; 0 when

@@ -199,12 +199,28 @@ func (w *World) lead(cluster, to string) uint64 {
 }
 
 // Failover implements server.Operator.
-func (w *World) Failover(_ context.Context, cluster, to string, allowDataLoss bool) (uint64, error) {
-	if !allowDataLoss {
+func (w *World) Failover(_ context.Context, cluster string, move api.Move) (uint64, error) {
+	if !move.AllowDataLoss {
 		return 0, pgctl.Errorf(pgctl.CodeRefused, "the leader of %s is healthy", cluster).
 			WithHint("pgctl switchover %s loses nothing", cluster)
 	}
-	return w.lead(cluster, to), nil
+	return w.lead(cluster, move.To), nil
+}
+
+// Order implements server.Operator: pauses are done at once, other orders are only remembered.
+func (w *World) Order(_ context.Context, cluster string, order api.Order) (uint64, error) {
+	if err := w.failing(); err != nil {
+		return 0, err
+	}
+	return w.Change(func(f *Facts) {
+		if order.Do == api.OrderPause || order.Do == api.OrderResume {
+			f.Leaderships[cluster].Paused = order.Do == api.OrderPause
+		}
+		f.Events = append(f.Events, pgctl.Event{
+			Index: f.At, At: Date, Severity: pgctl.Info, Cluster: cluster, Instance: order.Instance, Kind: "order." + string(order.Do),
+			Message: fmt.Sprintf("rolling %v, pending %v, scheduled %v", order.Rolling, order.Pending, order.At != nil),
+		})
+	}), nil
 }
 
 // View implements server.Operator.

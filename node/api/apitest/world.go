@@ -297,8 +297,17 @@ func (p *picture) Events(after uint64, cluster string, limit int) []pgctl.Event 
 	return out
 }
 
+// Settings are all values.
+func (p *picture) Settings() []api.SettingEntry {
+	all := []api.SettingEntry{}
+	for _, key := range slices.Sorted(maps.Keys(p.Facts.Settings)) {
+		all = append(all, api.SettingEntry{Key: key, Value: p.Facts.Settings[key].Text, Revision: p.Facts.Settings[key].Revision})
+	}
+	return all
+}
+
 // Setting finds a value.
 func (p *picture) Setting(key string) ([]byte, uint64, bool) {
-	v, ok := p.Settings[key]
+	v, ok := p.Facts.Settings[key]
 	return v.Text, v.Revision, ok
 }

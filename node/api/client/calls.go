@@ -112,8 +112,13 @@ func (c *Client) Switchover(ctx context.Context, name, to string) (api.Changed, 
 }
 
 // Failover orders that an instance leads although the leader is gone.
-func (c *Client) Failover(ctx context.Context, name, to string, allowDataLoss bool) (api.Changed, error) {
-	return c.order(ctx, cluster(name, "/failover"), api.Move{To: to, AllowDataLoss: allowDataLoss})
+func (c *Client) Failover(ctx context.Context, name string, move api.Move) (api.Changed, error) {
+	return c.order(ctx, cluster(name, "/failover"), move)
+}
+
+// Order asks for what is no change of the declaration or of the leader: pause, restart, …
+func (c *Client) Order(ctx context.Context, name string, order api.Order) (api.Changed, error) {
+	return c.order(ctx, cluster(name, "/orders"), order)
 }
 
 // Password shows the password of a role.
@@ -215,6 +220,12 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+}
+
+// Settings lists the operator configuration.
+func (c *Client) Settings(ctx context.Context) (api.Settings, error) {
+	var out api.Settings
+	return out, c.get(ctx, "/settings", nil, &out)
 }
 
 // Setting reads a value of the operator configuration.

@@ -69,8 +69,11 @@ func TestCalls(t *testing.T) {
 			_, err := c.Apply(ctx, "new.yaml", []byte(`[{name: new, version: 15}]`), false)
 			return err
 		},
-		"switch":   func() error { _, err := c.Switchover(ctx, "shop", "shop-2"); return err },
-		"failover": func() error { _, err := c.Failover(ctx, "shop", "shop-3", true); return err },
+		"switch": func() error { _, err := c.Switchover(ctx, "shop", "shop-2"); return err },
+		"failover": func() error {
+			_, err := c.Failover(ctx, "shop", api.Move{To: "shop-3", AllowDataLoss: true})
+			return err
+		},
 		"settings": func() error {
 			old, err := c.Setting(ctx, "defaults")
 			if err != nil {

@@ -97,7 +97,7 @@ func (s *server) locate(state State, c *pgctl.Cluster, target api.Target) api.En
 	for _, l := range s.Live.Instances(c.Name) {
 		live[l.Life] = l
 	}
-	var leader, standbys []api.Endpoint // all are named in the strings, even if nobody may be written to now
+	var leader, standbys, readers []api.Endpoint // all are named in the strings, even if nobody may be written to now
 	for _, i := range state.Instances(c.Name) {
 		h, ok := state.Host(i.Host)
 		if !ok || i.Wanted != pgctl.WantRunning {
@@ -107,7 +107,9 @@ func (s *server) locate(state State, c *pgctl.Cluster, target api.Target) api.En
 		now, heard := live[i.Life]
 		if i.Life != leadership.Leader {
 			e.LagBytes = now.LagBytes
-			standbys = append(standbys, e)
+			if standbys = append(standbys, e); !c.Spec.Tags[i.Name].NoLoadBalance {
+				readers = append(readers, e)
+			}
 			continue
 		}
 		leader = append(leader, e)
@@ -115,9 +117,9 @@ func (s *server) locate(state State, c *pgctl.Cluster, target api.Target) api.En
 			out.Leader = &e
 		}
 	}
-	out.Standbys = append(out.Standbys, standbys...)
+	out.Standbys = append(out.Standbys, readers...)
 	out.ReadWrite = api.ConnectionStrings(append(leader[:len(leader):len(leader)], standbys...), target)
 	target.Replica = true
-	out.ReadOnly = api.ConnectionStrings(append(standbys, leader...), target)
+	out.ReadOnly = api.ConnectionStrings(append(readers, leader...), target)
 	return out
 }

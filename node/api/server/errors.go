@@ -110,7 +110,7 @@ func notFound(state State, name string) error {
 	for c := range state.Clusters() {
 		names = append(names, c.Name)
 	}
-	if near := api.Nearest(name, names); near != "" {
+	if near := pgctl.Nearest(name, names); near != "" {
 		return e.WithHint("did you mean %s?", near)
 	}
 	return e.WithHint("pgctl list shows all clusters")

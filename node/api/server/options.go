@@ -77,6 +77,7 @@ type Records interface {
 	// cluster, or of all when cluster is empty.
 	Events(after uint64, cluster string, limit int) []pgctl.Event
 	Setting(key string) (value []byte, revision uint64, found bool)
+	Settings() []api.SettingEntry // sorted by key
 }
 
 // Waiter blocks until something about a cluster (about anything when cluster is empty; events count) is
@@ -127,7 +128,8 @@ type Plan struct {
 // Operator is what people order. The methods return when the order is committed, not when it is done.
 type Operator interface {
 	Switchover(ctx context.Context, cluster, to string) (uint64, error) // to empty: the best standby
-	Failover(ctx context.Context, cluster, to string, allowDataLoss bool) (uint64, error)
+	Failover(ctx context.Context, cluster string, move api.Move) (uint64, error)
+	Order(ctx context.Context, cluster string, order api.Order) (uint64, error)
 	// View is the struct that leadership is decided on at present.
 	View(ctx context.Context, cluster string) (json.RawMessage, error)
 }

@@ -253,6 +253,16 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, m, api.Alive{Meta: m, Status: "ok", Host: s.Host})
 }
 
+// settings lists the operator configuration.
+func (s *server) settings(w http.ResponseWriter, r *http.Request) error {
+	state, err := s.state(r, "")
+	if err != nil {
+		return err
+	}
+	m := meta(state)
+	return answer(w, m, api.Settings{Meta: m, Settings: state.Settings()})
+}
+
 // setting reads a value of the operator configuration.
 func (s *server) setting(w http.ResponseWriter, r *http.Request) error {
 	state, err := s.state(r, "")

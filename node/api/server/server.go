@@ -46,6 +46,7 @@ func routes() []route {
 		{"GET", "/status", AccessRead, (*server).statuses},
 		{"POST", cluster + "/switchover", AccessChange, (*server).switchover},
 		{"POST", cluster + "/failover", AccessChange, (*server).failover},
+		{"POST", cluster + "/orders", AccessChange, (*server).orders},
 		{"GET", cluster + "/users/{user}/password", AccessSecrets, (*server).password},
 		{"POST", cluster + "/users/{user}/password", AccessSecrets, (*server).rotate},
 		{"GET", cluster + "/view", AccessRead, (*server).view},
@@ -53,6 +54,7 @@ func routes() []route {
 		{"GET", "/hosts", AccessRead, (*server).hosts},
 		{"GET", "/servers", AccessRead, (*server).servers},
 		{"GET", "/events", AccessRead, (*server).events},
+		{"GET", "/settings", AccessRead, (*server).settings},
 		{"GET", "/settings/{key}", AccessRead, (*server).setting},
 		{"PUT", "/settings/{key}", AccessChange, (*server).putSetting},
 		{"GET", "/snapshot", AccessSecrets, (*server).saveSnapshot},
@@ -158,7 +160,7 @@ func nearestPath(path string, patterns []string) string {
 		}
 		candidates = append(candidates, strings.Join(of, "/"))
 	}
-	if near := api.Nearest(path, candidates); near != path {
+	if near := pgctl.Nearest(path, candidates); near != path {
 		return near
 	}
 	return ""

@@ -193,7 +193,7 @@ func (s *server) switchover(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if move.AllowDataLoss {
+	if move.AllowDataLoss || move.OldLeaderIsDead {
 		return pgctl.Errorf(pgctl.CodeInvalid, "a switchover loses nothing").At("allowDataLoss").WithHint("use failover")
 	}
 	index, err := s.Operator.Switchover(r.Context(), c, move.To)
@@ -212,7 +212,11 @@ func (s *server) failover(w http.ResponseWriter, r *http.Request) error {
 	if move.To == "" {
 		return pgctl.Errorf(pgctl.CodeInvalid, "a failover needs the instance that is to lead").At("to")
 	}
-	index, err := s.Operator.Failover(r.Context(), c, move.To, move.AllowDataLoss)
+	if move.OldLeaderIsDead && !move.AllowDataLoss {
+		return pgctl.Errorf(pgctl.CodeInvalid, "only a failover that accepts loss has to know that the old leader is dead").At("oldLeaderIsDead").
+			WithHint("leave it out, or accept loss as well")
+	}
+	index, err := s.Operator.Failover(r.Context(), c, move)
 	if err != nil {
 		return err
 	}
@@ -237,7 +241,7 @@ func (s *server) move(r *http.Request) (string, api.Move, error) {
 		names = append(names, i.Name)
 	}
 	e := pgctl.Errorf(pgctl.CodeNotFound, "cluster %s has no instance %q", c.Name, move.To).At("to")
-	if near := api.Nearest(move.To, names); near != "" {
+	if near := pgctl.Nearest(move.To, names); near != "" {
 		_ = e.WithHint("did you mean %s?", near)
 	}
 	return "", move, e

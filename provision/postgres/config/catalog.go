@@ -158,32 +158,6 @@ func isBool(value string) bool {
 
 // nearest is the name of the catalogue that is most like the wrong one; "" when none is like it.
 func (c Catalog) nearest(wrong string) string {
-	best, least := "", max(2, len(wrong)/4)+1
-	for _, name := range slices.Sorted(maps.Keys(c)) {
-		if d := distance(wrong, name); d < least && GuardedReason(name) == "" {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance is how many bytes must be inserted, deleted or replaced to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(c)), func(name string) bool { return GuardedReason(name) != "" })
+	return pgctl.Nearest(wrong, names)
 }

@@ -102,7 +102,7 @@ func (s Settings) ours() map[string]string {
 		"primary_slot_name":         s.PrimarySlot,
 		"restore_command":           s.RestoreCommand,
 		"recovery_target_timeline":  "latest",
-		"archive_mode":              "on",
+		"archive_mode":              s.archiveMode(),
 		"archive_command":           s.ArchiveCommand,
 
 		"restart_after_crash": "off",
@@ -125,6 +125,9 @@ func (s Settings) ours() map[string]string {
 		"logging_collector": "off",
 		"lc_messages":       "C",
 	}
+	if s.ReplayDelay > 0 {
+		ours["recovery_min_apply_delay"] = strconv.FormatInt(s.ReplayDelay.Milliseconds(), 10) + "ms"
+	}
 	if s.ReplayNow {
 		ours["max_standby_streaming_delay"], ours["max_standby_archive_delay"] = "0", "0"
 	}
@@ -135,6 +138,15 @@ func (s Settings) ours() map[string]string {
 		ours["idle_replication_slot_timeout"] = "0"
 	}
 	return ours
+}
+
+// archiveMode is off for a server without a command: with it on, that server would keep all its WAL for
+// ever, and write, send and sync the rest of a segment at each shutdown, which stretches switchovers.
+func (s Settings) archiveMode() string {
+	if s.ArchiveCommand == "" {
+		return "off"
+	}
+	return "on"
 }
 
 func or(value, otherwise string) string {

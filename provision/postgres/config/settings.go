@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The roles of pgctl in every cluster.
@@ -39,9 +40,10 @@ type Settings struct {
 	PrimaryConninfo string // "" for an instance that follows nobody
 	PrimarySlot     string
 	RestoreCommand  string
-	ArchiveCommand  string // "" is "archiving off"
-	ReplayNow       bool   // replay waits for no query (max_standby_*_delay = 0): during elections
-	SlotWALKeep     string // max_slot_wal_keep_size, how much WAL absent members may hold; "" is 4GB
+	ArchiveCommand  string        // "" is "archiving off"
+	ReplayNow       bool          // replay waits for no query (max_standby_*_delay = 0): during elections
+	ReplayDelay     time.Duration // by which it replays later; 0 for an instance that may lead
+	SlotWALKeep     string        // max_slot_wal_keep_size, how much WAL absent members may hold; "" is 4GB
 
 	Open           bool     // lets clients in; closed: only the agent and members
 	Members        []string // addresses of the hosts that carry or may carry the cluster's instances
@@ -72,6 +74,12 @@ func (f Files) Checksum() string {
 func (f Files) Intact() bool {
 	_, found, _ := strings.Cut(f.Conf, checksumLine)
 	return found == quote(f.Checksum())+"\n"
+}
+
+// Recorded is the checksum in Conf's last line: what a server shows as pgctl.config once it has read it.
+func (f Files) Recorded() string {
+	_, found, _ := strings.Cut(f.Conf, checksumLine)
+	return strings.Trim(found, "'\n")
 }
 
 const checksumLine = "pgctl.config = "

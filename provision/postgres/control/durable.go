@@ -113,7 +113,7 @@ type Secrets struct {
 // backup; true when something changed, which a running server is to be told by Reload.
 func (i *Instance) WriteSecrets(s Secrets) (bool, error) {
 	if err := i.prepare(); err != nil {
-		return false, fmt.Errorf("folders of %s: %w", i.Name, err)
+		return false, i.explain(fmt.Errorf("folders of %s: %w", i.Name, err))
 	}
 	if bytes.ContainsAny([]byte(s.Password), "\n\r\x00") {
 		return false, pgctl.Errorf(pgctl.CodeInvalid, "the replication password contains a line break")
@@ -124,7 +124,7 @@ func (i *Instance) WriteSecrets(s Secrets) (bool, error) {
 	} {
 		wrote, err := i.write(path, data)
 		if err != nil {
-			return changed, fmt.Errorf("secrets of %s: %w", i.Name, err)
+			return changed, i.explain(fmt.Errorf("secrets of %s: %w", i.Name, err))
 		}
 		changed = changed || wrote
 	}

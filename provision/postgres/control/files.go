@@ -118,18 +118,20 @@ func (e *toolError) complaint() string {
 // writeHBA puts pg_hba.conf and pg_ident.conf in place; if the server runs and cannot read them, it
 // puts the old ones back.
 func (i *Instance) writeHBA(ctx context.Context, f config.Files) error {
-	old := map[string][]byte{}
+	old, changed := map[string][]byte{}, false
 	for name, text := range map[string]string{hbaName: f.HBA, identName: f.Ident} {
 		before, err := os.ReadFile(i.file(name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		old[name] = before
-		if _, err := i.write(i.file(name), []byte(text)); err != nil {
+		wrote, err := i.write(i.file(name), []byte(text))
+		if err != nil {
 			return err
 		}
+		changed = changed || wrote
 	}
-	if _, _, _, running := i.Processes.Find(i.PGData()); !running {
+	if _, _, _, running := i.Processes.Find(i.PGData()); !running || !changed {
 		return nil // the lines were checked when they were rendered
 	}
 	var problem string
@@ -233,6 +235,24 @@ func (i *Instance) CheckParameters(ctx context.Context, params map[string]string
 
 // Reload tells the postmaster to read its files again.
 func (i *Instance) Reload(_ context.Context) error { return i.signal(hangup) }
+
+// AwaitRead returns when the postmaster goes by the configuration that is in place: a session that begins
+// then shows its checksum, and every later one is let in or refused by its pg_hba.conf.
+func (i *Instance) AwaitRead(ctx context.Context) error {
+	conf, err := os.ReadFile(i.file(confName))
+	if err != nil {
+		return err
+	}
+	wanted := config.Files{Conf: string(conf)}.Recorded()
+	err = i.wait(ctx, func() (bool, error) {
+		shown, err := i.Show(ctx, "pgctl.config")
+		return shown == wanted, err
+	})
+	if err != nil {
+		return fmt.Errorf("%s has not read its configuration: %w", i.Name, err)
+	}
+	return nil
+}
 
 // HasRead says whether the server has read its settings since they were put in place.
 func (i *Instance) HasRead(ctx context.Context) (bool, error) {

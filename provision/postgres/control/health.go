@@ -39,9 +39,11 @@ func (i *Instance) HealthProbe(ctx context.Context) Health {
 	all.Go(func() { h.Replication, replication = answers(i.identifyAlone(ctx)) })
 	all.Go(func() {
 		disk = i.writeProbe(ctx)
-		h.Disk = disk == nil
+		h.Disk, h.Full = disk == nil, errors.Is(disk, syscall.ENOSPC) || errors.Is(disk, syscall.EDQUOT)
 	})
+
 	all.Wait()
+	h.Frozen = i.Processes.Frozen(i.PGData())
 	for _, probe := range []struct {
 		what string
 		err  error
@@ -113,11 +115,18 @@ func (i *Instance) writeProbe(ctx context.Context) error {
 	}
 }
 
+// touch replaces a file by a new one of the size of a page, so that a full disk shows: what is written
+// over again needs no room.
 func touch(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	const page = 8192
+	next := path + ".new"
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString("pgctl\n")
-	return errors.Join(err, f.Sync(), f.Close())
+	_, err = f.Write(make([]byte, page))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(next))
+	}
+	return os.Rename(next, path)
 }

@@ -118,6 +118,26 @@ func (i *Instance) highestSegment(covers func(high, low uint64) bool) (pgctl.Tim
 	return highest, nil
 }
 
+// OldestLog is from where on pg_wal has the log; 0 when that cannot be said.
+func (i *Instance) OldestLog() pgctl.LSN {
+	entries, err := os.ReadDir(filepath.Join(i.PGData(), "pg_wal"))
+	if err != nil {
+		return 0
+	}
+	var oldest pgctl.LSN
+	for _, e := range entries {
+		m := segmentPattern.FindStringSubmatch(e.Name())
+		info, err := e.Info()
+		if m == nil || m[4] != "" || err != nil { // no segment, or recycled meanwhile
+			continue
+		}
+		if at := pgctl.LSN(parseHex(m[2])<<32 + parseHex(m[3])*uint64(info.Size())); oldest == 0 || at < oldest {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
 // receivedTimeline is the timeline that the byte before an LSN was received on.
 func (i *Instance) receivedTimeline(end pgctl.LSN, segment uint64) (pgctl.Timeline, error) {
 	if segment == 0 || end == 0 {

@@ -30,8 +30,13 @@ type Processes interface {
 	Alive(pid int, started uint64) bool
 	// Signal is os.ErrProcessDone when the process is gone.
 	Signal(pid int, started uint64, sig syscall.Signal) error
-	// EndChildren asks the postmaster's children whose title ends with the suffix to end.
-	EndChildren(dir, suffix string) int
+	// Frozen says whether the directory's postmaster was stopped by a signal.
+	Frozen(dir string) bool
+	// EndArriving asks sessions in the making to end, those that the server's views do not show yet, and
+	// returns them: pid and when it was started.
+	EndArriving(dir string) map[int]uint64
+	// EndReceiver asks the WAL receiver to end, and returns it likewise.
+	EndReceiver(dir string) map[int]uint64
 	// Progress moves with what a recovery or a rewind in the directory reads and writes.
 	Progress(dir string) (bytes uint64)
 	// KillAll kills what works in the directory until nothing is seen.
@@ -61,6 +66,8 @@ type Instance struct {
 
 	turn chan struct{} // holds one token: the right to use conn
 	conn *pgx.Conn     // the agent's own session, kept open between observations
+
+	prepared *pgx.Conn // the session that observeSQL was prepared in; guarded by turn
 
 	checked atomic.Pointer[string] // the configuration that the server program accepted last, without ours
 

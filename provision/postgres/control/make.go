@@ -77,7 +77,7 @@ func (i *Instance) make(ctx context.Context, fill func() error) error {
 		return err
 	}
 	if err := i.prepare(); err != nil {
-		return fmt.Errorf("folders of %s: %w", i.Name, err)
+		return i.explain(fmt.Errorf("folders of %s: %w", i.Name, err))
 	}
 	making := i.fresh() + ".ours"
 	if exists(i.fresh()) && !exists(making) {
@@ -96,7 +96,10 @@ func (i *Instance) make(ctx context.Context, fill func() error) error {
 		return err
 	}
 	if err := fill(); err != nil {
-		return fmt.Errorf("make the data directory of %s: %w", i.Name, err)
+		if os.RemoveAll(i.fresh()) == nil { // what cannot be removed yet is removed by the next attempt
+			_ = remove(making)
+		}
+		return i.explain(fmt.Errorf("make the data directory of %s: %w", i.Name, err))
 	}
 	if err := i.mark(i.fresh()); err != nil {
 		return err

@@ -46,42 +46,50 @@ type answer struct {
 	Archived string        `json:"archived"`
 }
 
-const sendersSQL = `select r.pid, extract(epoch from r.backend_start)::text started, r.usename "role", r.application_name "name",
-	coalesce(host(r.client_addr), '') addr, r.state, r.sync_priority priority, r.write_lsn "write",
-	r.flush_lsn "flush", coalesce(s.slot_name, '') slot,
-	coalesce((extract(epoch from clock_timestamp() - r.reply_time) * 1e9)::bigint, -1) reply
-	from pg_stat_replication r left join pg_replication_slots s on s.active_pid = r.pid
-	where r.usename is distinct from 'pgctl'`
+// What is observed is asked of the server's functions, never of views or catalogs: a plan over those alone
+// takes no lock, so a session that locks pg_authid or pg_class does not make the instance look dead. Prepared
+// once in a session it costs a tenth of what parsing and planning it each time does.
+const activity = `pg_stat_get_activity(null)`
+
+const sendersSQL = `select a.pid, extract(epoch from a.backend_start)::text started,
+	pg_get_userbyid(a.usesysid) "role", a.application_name "name", coalesce(host(a.client_addr), '') addr,
+	w.state, w.sync_priority priority, w.write_lsn "write", w.flush_lsn "flush",
+	coalesce((select s.slot_name from pg_get_replication_slots() s where s.active_pid = a.pid), '') slot,
+	coalesce((extract(epoch from clock_timestamp() - w.reply_time) * 1e9)::bigint, -1) reply
+	from pg_stat_get_wal_senders() w join ` + activity + ` a on a.pid = w.pid
+	where pg_get_userbyid(a.usesysid) <> 'pgctl'`
 
 // others are sessions and workers in a database that are neither ours nor the members', and others'
 // WAL senders.
-const others = `pid <> pg_backend_pid() and usename is distinct from 'pgctl'
-	and usename is distinct from 'pgctl_replication' and backend_type <> 'autovacuum worker'
+const others = `pid <> pg_backend_pid() and pg_get_userbyid(usesysid) is distinct from 'pgctl'
+	and pg_get_userbyid(usesysid) is distinct from 'pgctl_replication' and backend_type <> 'autovacuum worker'
 	and (datid is not null or backend_type = 'walsender')`
 
-var observeSQL = `select json_build_object(
+const observeSQL = `with a as materialized (select * from ` + activity + `),
+	s as materialized (select * from pg_get_replication_slots())
+	select json_build_object(
 	'recovery', pg_is_in_recovery(),
 	'receive', case when pg_is_in_recovery() then pg_last_wal_receive_lsn() end,
 	'replay', case when pg_is_in_recovery() then pg_last_wal_replay_lsn() end,
-	'at_end', exists (select from pg_stat_activity where backend_type = 'startup'
+	'at_end', exists (select from a where backend_type = 'startup'
 		and wait_event in ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')),
 	'paused', case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end,
-	'alone', (select pg_is_in_recovery() and source = 'command line' from pg_settings where name = 'primary_conninfo'),
-	'segment', (select setting::bigint from pg_settings where name = 'wal_segment_size'),
+	'alone', pg_is_in_recovery() and coalesce(current_setting('` + aloneSetting + `', true), '') = 'on',
+	'segment', pg_size_bytes(current_setting('wal_segment_size')),
 	'receiver', (select row_to_json(x) from (select pid, status, sender_host host, sender_port port,
 		coalesce(substring(conninfo from 'application_name=''?([^ '']+)'), '') "name",
-		received_tli timeline, latest_end_lsn latest_end from pg_stat_wal_receiver) x),
+		received_tli timeline, latest_end_lsn latest_end from pg_stat_get_wal_receiver() where pid is not null) x),
 	'upstream', coalesce(substring(current_setting('primary_conninfo') from 'application_name=''?([^ '']+)'), ''),
-	'slots', (select coalesce(json_agg(slot_name order by slot_name), '[]') from pg_replication_slots
+	'slots', (select coalesce(json_agg(slot_name order by slot_name), '[]') from s
 		where slot_type = 'physical' and slot_name ~ '^pgctl_[a-z0-9]{8}$' and wal_status is distinct from 'lost'),
 	'senders', (select coalesce(json_agg(x), '[]') from (` + sendersSQL + `) x),
-	'waiters', (select count(*) from pg_stat_activity where wait_event = 'SyncRep'),
+	'waiters', (select count(*) from a where wait_event = 'SyncRep'),
 	'oldest', (select coalesce(extract(epoch from max(clock_timestamp() - query_start)) * 1e9, 0)::bigint
-		from pg_stat_activity where wait_event = 'SyncRep'),
-	'sessions', (select count(*) from pg_stat_activity where ` + others + `),
+		from a where wait_event = 'SyncRep'),
+	'sessions', (select count(*) from a where ` + others + `),
 	'names', current_setting('synchronous_standby_names'),
 	'config', coalesce(current_setting('pgctl.config', true), ''),
-	'archived', (select coalesce(last_archived_wal, '') from pg_stat_archiver))::text`
+	'archived', coalesce((pg_stat_get_archiver()).last_archived_wal, ''))::text`
 
 // Observe looks once, within a second. An error means that the look failed, not that the instance has;
 // the state of its processes is there even then.
@@ -111,8 +119,14 @@ func (i *Instance) Observe(ctx context.Context) (Observation, error) {
 		if o.SystemID, tli, lsn, err = identify(ctx, c); err != nil {
 			return err
 		}
+		if i.prepared != c {
+			if _, err = c.Exec(ctx, "prepare pgctl_observe as "+observeSQL); err != nil {
+				return err
+			}
+			i.prepared = c
+		}
 		var text string
-		if err = c.QueryRow(ctx, observeSQL).Scan(&text); err != nil {
+		if err = c.QueryRow(ctx, "execute pgctl_observe").Scan(&text); err != nil {
 			return err
 		}
 		s = answer{}

@@ -16,6 +16,7 @@ type LeaderProbe struct {
 	Answered bool      // any answer of a living server, an error too
 	Refused  bool      // its host answers, nothing listens
 	Open     bool      // it waits for somebody's acknowledgement, or for nobody's: not closed
+	Closed   bool      // it said that it is not open
 	Written  pgctl.LSN // the end of a record that was flushed for this probe; 0 without one
 }
 
@@ -24,13 +25,13 @@ func (i *Instance) ProbeLeader(ctx context.Context, leader config.Upstream) Lead
 	conn, err := dialUpstream(ctx, leader)
 	if err != nil {
 		_, answered := errors.AsType[*pgconn.PgError](err)
-		return LeaderProbe{Answered: answered, Refused: errors.Is(err, syscall.ECONNREFUSED)}
+		return LeaderProbe{Answered: answered, Refused: errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)}
 	}
 	defer func() { _ = conn.Close(ctx) }() // it was only to be looked at
 	found := LeaderProbe{Answered: true}
 	var names, end string
 	if conn.QueryRow(ctx, "SHOW synchronous_standby_names").Scan(&names) == nil {
-		found.Open = names != config.Nobody
+		found.Open, found.Closed = names != config.Nobody, names == config.Nobody
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {

@@ -247,6 +247,8 @@ func rewinds(t *testing.T, a, b *node) {
 	}
 	b.must(b.Checkpoint(ctx))
 	a.must(a.Rewind(ctx, source, a.files()))
+	a.must(a.Rewind(ctx, source, a.files())) // by somebody who was killed before the first one was noted
+	a.must(a.ForgetRewound())
 	a.start()
 	a.until("follow", func(o control.Observation) bool {
 		return o.InRecovery && o.Timeline == 5 && o.Receiver != nil && o.Receiver.Name == a.Life.MemberName(2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -18,10 +19,19 @@ var ErrCopyNeeded = errors.New("a fresh copy is needed")
 // rewinding is the file that says that a rewind was begun and not completed.
 func (i *Instance) rewinding() string { return filepath.Join(i.Folder(), "rewinding") }
 
+// rewound is the file that says that a rewind was completed: whoever asked for it may have been killed
+// before it noted that, and a second one would find neither a server that was shut down in order nor one
+// that can recover without the source.
+func (i *Instance) rewound() string { return filepath.Join(i.Folder(), "rewound") }
+
+// ForgetRewound makes the next Rewind a new one; without it, it is the same as the last.
+func (i *Instance) ForgetRewound() error { return remove(i.rewound()) }
+
 // Rewind makes the stopped instance a standby on the source's history and puts marker, standby.signal
 // and the files in place; then it can be started. A server that was not shut down in order is started
 // for its recovery first. CodeUnavailable when the source cannot be asked, or has no checkpoint on its
-// timeline yet: try again. With ErrCopyNeeded it never will be possible.
+// timeline yet: try again. With ErrCopyNeeded it never will be possible. Nothing when it was done and not
+// forgotten since.
 func (i *Instance) Rewind(ctx context.Context, source config.Upstream, f config.Files) error {
 	if _, _, _, running := i.Processes.Find(i.PGData()); running {
 		return pgctl.Errorf(pgctl.CodeConflict, "%s runs", i.Name).WithHint("stop it first")
@@ -31,6 +41,9 @@ func (i *Instance) Rewind(ctx context.Context, source config.Upstream, f config.
 	}
 	if ok, err := i.Exists(""); err != nil || !ok {
 		return errors.Join(err, i.absent(ok))
+	}
+	if exists(i.rewound()) {
+		return nil
 	}
 	source.Name, source.Bulk = "pgctl-rewind", true
 	if err := i.settled(ctx, source); err != nil {
@@ -132,5 +145,8 @@ func (i *Instance) restore(ctx context.Context, f config.Files) error {
 			return err
 		}
 	}
-	return errors.Join(remove(i.rewinding()), ctx.Err())
+	if err := os.Rename(i.rewinding(), i.rewound()); err != nil {
+		return err
+	}
+	return errors.Join(syncFolder(i.Folder()), ctx.Err())
 }

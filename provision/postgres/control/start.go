@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -43,24 +43,31 @@ func (i *Instance) StartRecruit(ctx context.Context) error {
 	if err := i.SetStandby(true); err != nil {
 		return err
 	}
-	return i.start(ctx, "-c", "primary_conninfo=", "-c", "restore_command=")
+	return i.start(ctx, "-c", "primary_conninfo=", "-c", "restore_command=", "-c", aloneSetting+"=on")
 }
 
+// aloneSetting says of a running server that StartRecruit started it.
+const aloneSetting = "pgctl.alone"
+
 func (i *Instance) start(ctx context.Context, args ...string) error {
-	if err := i.ready(ctx); err != nil {
-		return err
-	}
-	pid, started, err := i.Processes.Start(filepath.Join(i.Version.Bin, "postgres"),
-		append([]string{"-D", i.PGData()}, args...), i.environment(), i.PGData(), i.ServerLog(), i.as)
+	program, err := i.program("postgres")
 	if err != nil {
 		return err
+	}
+	if err := i.ready(ctx); err != nil {
+		return i.explain(err)
+	}
+	pid, started, err := i.Processes.Start(program,
+		append([]string{"-D", i.PGData()}, args...), i.environment(), i.PGData(), i.ServerLog(), i.as)
+	if err != nil {
+		return i.explain(err)
 	}
 	err = i.wait(ctx, func() (bool, error) {
 		if found, _, _, ok := i.Processes.Find(i.PGData()); ok && found == pid {
 			return true, nil
 		}
 		if !i.Processes.Alive(pid, started) {
-			return false, pgctl.Errorf(pgctl.CodeInternal, "%s ended right after its start: %s", i.Name, i.lastWords())
+			return false, i.Ended()
 		}
 		return false, nil
 	})
@@ -122,7 +129,26 @@ func (i *Instance) lastWords() string {
 	if _, err := f.ReadAt(text, end-int64(len(text))); err != nil {
 		return err.Error()
 	}
-	return lastLines(string(text), 4)
+	return sinceStart(string(text))
+}
+
+// linePrefix is what the server puts before each message: the time and its process.
+var linePrefix = regexp.MustCompile(`(?m)^\S+ \S+ \S+ \[\d+\] `)
+
+// sinceStart leaves of a server's log what it said since it was started last, at most six messages and
+// without what every start and stop says.
+func sinceStart(text string) string {
+	const started = "LOG:  starting PostgreSQL "
+	if at := strings.LastIndex(text, started); at >= 0 {
+		text = text[at:]
+	}
+	var said []string
+	for line := range strings.Lines(linePrefix.ReplaceAllString(text, "")) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, started) && !strings.HasSuffix(line, "LOG:  database system is shut down") {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said[max(0, len(said)-6):], "; ")
 }
 
 // wait polls until done or the context ends.

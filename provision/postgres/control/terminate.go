@@ -33,19 +33,39 @@ func none() int { return 0 }
 
 // TerminateReceiver ends the WAL receiver by pid, since a busy startup process does not look at its
 // configuration; true when none is seen any more, for which it waits up to 300 ms. As long as
-// primary_conninfo is set, a new one may come.
+// primary_conninfo is set, a new one may come. It takes a signal: pg_terminate_backend refuses what is no
+// backend.
 func (i *Instance) TerminateReceiver(ctx context.Context) (bool, error) {
-	left, err := i.until(ctx, none, `select count(pg_terminate_backend(pid)) from pg_stat_activity
-		where backend_type = 'walreceiver'`)
+	receiving := func() int { return i.alive(i.Processes.EndReceiver(i.PGData())) }
+	left, err := i.until(ctx, receiving, `select count(*) from `+activity+` where backend_type = 'walreceiver'`)
 	return err == nil && left == 0, err
 }
 
+// alive counts the processes that still run.
+func (i *Instance) alive(processes map[int]uint64) (n int) {
+	for pid, started := range processes {
+		if i.Processes.Alive(pid, started) {
+			n++
+		}
+	}
+	return n
+}
+
 // TerminateSessions ends the sessions, workers and WAL senders of others, never cancelling what they
-// wait for, and says how many are left after up to 300 ms. Sessions that are still being
-// authenticated, perhaps by an older pg_hba.conf, are ended and counted as well.
+// wait for, and says how many are left after up to 300 ms. Sessions that are still being authenticated,
+// by a pg_hba.conf that may be older, are ended and counted as well. Those that come later are not waited
+// for: after AwaitRead they meet the new one, and clients that try again and again must not stretch a closing.
 func (i *Instance) TerminateSessions(ctx context.Context) (int, error) {
-	arriving := func() int { return i.Processes.EndChildren(i.PGData(), " authentication") }
-	return i.until(ctx, arriving, `select count(pg_terminate_backend(pid)) from pg_stat_activity where `+others)
+	arriving := i.Processes.EndArriving(i.PGData())
+	alive := func() int { return i.alive(arriving) }
+	return i.until(ctx, alive, `select count(pg_terminate_backend(pid)) from `+activity+` where `+others)
+}
+
+// DismissSessions tells the sessions and WAL senders of others to end, without waiting for that.
+func (i *Instance) DismissSessions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, gone)
+	defer cancel()
+	return i.exec(ctx, `select count(pg_terminate_backend(pid)) from `+activity+` where `+others)
 }
 
 // TerminateSender ends one WAL sender, and says whether it is gone after up to 300 ms.

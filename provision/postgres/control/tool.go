@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -22,8 +21,12 @@ func (i *Instance) environment() []string {
 // wrote to stdout. When the context ends it is killed with what it started. Its stderr goes to errors
 // too, if that is not nil.
 func (i *Instance) tool(ctx context.Context, dir string, errors io.Writer, name string, args ...string) (string, error) {
+	program, err := i.program(name)
+	if err != nil {
+		return "", err
+	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, filepath.Join(i.Version.Bin, name), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env = dir, i.environment()
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if errors != nil {

@@ -85,6 +85,8 @@ type Health struct {
 	Session     bool
 	Replication bool
 	Disk        bool
+	Full        bool     // the disk has no room for a few bytes
+	Frozen      bool     // the postmaster was stopped by a signal
 	Errors      []string // of what did not answer, and what the server answered instead of yes
 }
 

@@ -268,10 +268,12 @@ func (s *server) signal(sig syscall.Signal) {
 
 // discard ends the server at the end of a test, whatever state it is in.
 func (s *server) discard() {
-	if !s.running() {
+	if s.exited == nil {
 		return
 	}
-	_ = syscall.Kill(s.pid, syscall.SIGQUIT)
+	if s.running() {
+		_ = syscall.Kill(s.pid, syscall.SIGQUIT)
+	}
 	s.thawAll()
 	select {
 	case <-s.exited:

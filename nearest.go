@@ -1,11 +1,17 @@
-package api
+package pgctl
+
+import "strings"
 
 // Nearest is the candidate that name was probably meant to be, or "" when none is near: at most a third
-// of its letters may be wrong. A transposition of neighbours is one mistake.
+// of its letters may be wrong. A transposition of neighbours is one mistake, the case none. Names longer
+// than 64 bytes, which nobody could have meant to type, are not compared.
 func Nearest(name string, candidates []string) string {
 	best, distance := "", max(1, len(name)/3)+1
+	if len(name) > 64 {
+		return ""
+	}
 	for _, candidate := range candidates {
-		if d := edits(name, candidate); d < distance {
+		if d := edits(strings.ToLower(name), strings.ToLower(candidate)); d < distance {
 			best, distance = candidate, d
 		}
 	}

@@ -1,4 +1,4 @@
-package node
+package ha_test
 
 import (
 	"testing"
@@ -8,17 +8,20 @@ import (
 	"github.com/pgctl/pgctl/node/ha"
 )
 
-const second = time.Second
+const (
+	second = time.Second
+	began  = 100 * time.Second // the observer's clock when a test begins
+)
 
 // remembered is a cluster of a leader and one standby that a memory looks at.
 type remembered struct {
-	m    *memory
+	m    *ha.Memory
 	view ha.View
 	now  time.Duration
 }
 
 func remember() *remembered {
-	r := &remembered{m: newMemory(boot), now: boot}
+	r := &remembered{m: ha.NewMemory(began), now: began}
 	r.view.Leadership = pgctl.Leadership{Epoch: 1, Phase: pgctl.Steady, Leader: "aaaaaaaa"}
 	r.view.Leadership.Rule = pgctl.Rule{Leader: "aaaaaaaa", Standbys: []pgctl.Life{"bbbbbbbb"}, Acks: 1}
 	for _, l := range []pgctl.Life{"aaaaaaaa", "bbbbbbbb"} {
@@ -31,7 +34,7 @@ func remember() *remembered {
 func (r *remembered) look(after time.Duration) *ha.Member {
 	r.now += after
 	r.view.Members[1].Streaming = 0
-	r.m.complete(&r.view, r.now, 0)
+	r.m.Complete(&r.view, r.now, 0)
 	return &r.view.Members[1]
 }
 
@@ -121,7 +124,7 @@ func TestRemovalsAreRememberedForTenMinutes(t *testing.T) {
 	r.look(0)
 	next := r.view.Leadership
 	next.NextRule = &pgctl.Rule{Leader: "aaaaaaaa"}
-	r.m.remember(r.view, ha.Decision{Next: &next})
+	r.m.Remember(r.view, ha.Decision{Next: &next})
 	if m := r.look(second); m.Removals != 1 {
 		t.Errorf("it was removed once, not %d times", m.Removals)
 	}
@@ -157,7 +160,7 @@ func TestNoPhaseIsOlderThanTheClocks(t *testing.T) {
 	if r.view.PhaseAge != 20*second {
 		t.Fatalf("the phase is 20 s old, not %s", r.view.PhaseAge)
 	}
-	r.m.complete(&r.view, r.now+second, r.now)
+	r.m.Complete(&r.view, r.now+second, r.now)
 	if r.view.PhaseAge != second {
 		t.Errorf("the clocks began anew a second ago, the phase is %s old", r.view.PhaseAge)
 	}

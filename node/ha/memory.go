@@ -1,15 +1,14 @@
-package node
+package ha
 
 import (
 	"time"
 
 	"github.com/pgctl/pgctl"
-	"github.com/pgctl/pgctl/node/ha"
 )
 
-// memory is what a controller remembers about a cluster between two looks: durations that no single
+// Memory is what a controller remembers about a cluster between two looks: durations that no single
 // report shows. All times are punctual ones of the observer.
-type memory struct {
+type Memory struct {
 	epoch   pgctl.Epoch
 	phase   pgctl.Phase
 	since   time.Duration // of this epoch and phase
@@ -17,6 +16,7 @@ type memory struct {
 	members map[pgctl.Life]*past
 	crashes []time.Duration
 	crashed pgctl.Epoch // the epoch whose leader's crash was counted
+	told    bool        // that commits wait
 }
 
 // past is what is remembered about a member.
@@ -26,30 +26,33 @@ type past struct {
 	flushed   pgctl.LSN
 	moved     time.Duration // its flush position, or it was owed nothing
 	progress  uint64
-	state     ha.State
+	state     State
 	lively    time.Duration // its progress last moved
 	removals  []time.Duration
 }
 
-func newMemory(now time.Duration) *memory {
-	return &memory{since: now, members: map[pgctl.Life]*past{}}
+// NewMemory remembers nothing; now is punctual time.
+func NewMemory(now time.Duration) *Memory {
+	return &Memory{since: now, members: map[pgctl.Life]*past{}}
 }
 
-// complete adds to a view what is remembered, after noting what it shows.
+// Complete adds to a view what is remembered, after noting what it shows.
 // Reports from before the observer's clocks began anew look young, so no phase may look older than that.
-func (m *memory) complete(v *ha.View, now, began time.Duration) {
+func (m *Memory) Complete(v *View, now, began time.Duration) {
 	l := v.Leadership
 	m.now = now
 	if m.epoch != l.Epoch || m.phase != l.Phase {
 		m.epoch, m.phase, m.since = l.Epoch, l.Phase, now
 	}
 	v.PhaseAge = now - max(m.since, began)
-	leader := find(v.Members, l.Leader)
-	if leader != nil && leader.Report.Failed != "" && leader.Age <= ha.Fresh && m.crashed != l.Epoch {
+	leader := v.member(l.Leader)
+	if leader != nil && leader.Report.Failed != "" && leader.Age <= Fresh && m.crashed != l.Epoch {
 		m.crashed = l.Epoch
 		m.crashes = append(m.crashes, now)
 	}
-	m.crashes = recent(m.crashes, now, ha.CrashMemory)
+	m.told = m.told && leader != nil && leader.Report.Waiting >= WaitTold
+	v.WaitTold = m.told
+	m.crashes = recent(m.crashes, now, CrashMemory)
 	v.Crashes = len(m.crashes)
 	for i := range v.Members {
 		member := &v.Members[i]
@@ -59,7 +62,7 @@ func (m *memory) complete(v *ha.View, now, began time.Duration) {
 			m.members[member.Life] = p
 		}
 		p.note(member, leader, l.Epoch, now)
-		p.removals = recent(p.removals, now, ha.RemovalMemory)
+		p.removals = recent(p.removals, now, RemovalMemory)
 		member.Removals = len(p.removals)
 		member.Stalled, member.Idle = now-p.moved, now-p.lively
 		if p.streaming > 0 {
@@ -68,7 +71,7 @@ func (m *memory) complete(v *ha.View, now, began time.Duration) {
 	}
 }
 
-func (p *past) note(member, leader *ha.Member, epoch pgctl.Epoch, now time.Duration) {
+func (p *past) note(member, leader *Member, epoch pgctl.Epoch, now time.Duration) {
 	if r := member.Report; r.Progress != p.progress || r.State != p.state {
 		p.progress, p.state, p.lively = r.Progress, r.State, now
 	}
@@ -99,8 +102,11 @@ func (p *past) note(member, leader *ha.Member, epoch pgctl.Epoch, now time.Durat
 	}
 }
 
-// remember notes what a decision does that later ones depend on.
-func (m *memory) remember(v ha.View, d ha.Decision) {
+// Remember notes what a decision does that later ones depend on.
+func (m *Memory) Remember(v View, d Decision) {
+	for _, e := range d.Events {
+		m.told = m.told || e.Kind == WaitKind
+	}
 	if d.Next == nil || d.Next.Phase != pgctl.Steady || v.Leadership.Phase != pgctl.Steady {
 		return
 	}
