@@ -210,9 +210,12 @@ func epochOf(t *testing.T, cluster string) pgctl.Epoch {
 	return get[api.ClusterDetail](t, "show", cluster).Leadership.Epoch
 }
 
-// events of a cluster.
+// events of a cluster; of everything for "".
 func events(t *testing.T, cluster string) []pgctl.Event {
 	t.Helper()
+	if cluster == "" {
+		return get[[]pgctl.Event](t, "events")
+	}
 	return get[[]pgctl.Event](t, "events", cluster)
 }
 

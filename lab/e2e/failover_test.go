@@ -106,6 +106,10 @@ func TestLastOneHasEverything(t *testing.T) {
 	if out := refused(t, "", "failover", "pair", "--to", standby); !strings.Contains(out, "allow-data-loss") && !strings.Contains(out, "known to have failed") {
 		t.Errorf("failover that would lose data: %s", out)
 	}
+	eventually(t, "who accepts loss is asked whether the old leader is dead", func() (bool, string) {
+		out, err := try("", "failover", "pair", "--to", standby, "--allow-data-loss")
+		return err != nil && strings.Contains(out, "--old-leader-is-dead"), out
+	})
 	do(t, "dev", "start", leadHost)
 	more(t, w)
 	well(t, "pair", 1)

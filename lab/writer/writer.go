@@ -1,11 +1,13 @@
 // Package writer is an application that writes rows steadily through failovers, and remembers which of
-// them Postgres acknowledged, so that a loss shows. The demo and the fault scenarios use it.
+// them Postgres acknowledged, which server did, and when, so that a loss shows, and two servers that
+// write side by side. The demo and the fault scenarios use it.
 package writer
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,13 +22,22 @@ type Config struct {
 	DSN         string
 	Connections int           // that write at the same time; at least one
 	Interval    time.Duration // between two rows of one connection
+
+	Dial           pgconn.DialFunc // how to reach a host; nil: as everybody does
+	ConnectTimeout time.Duration   // for one host of the list; 0: 2 s
+	WriteTimeout   time.Duration   // then the outcome is unknown, and the connection given up; 0: 5 s
+	// Journal gets a line for each acknowledgement, if it is set: when it came and when the row was sent
+	// (CLOCK_MONOTONIC, nanoseconds), the row, the server's address, and its timeline.
+	Journal io.Writer
 }
 
 const (
 	table          = "pgctl_writer"
-	connectTimeout = 2 * time.Second // for one host of the list
-	writeTimeout   = 5 * time.Second // then the outcome is unknown, and the connection given up
+	connectTimeout = 2 * time.Second
+	writeTimeout   = 5 * time.Second
 	retryEvery     = 20 * time.Millisecond
+	// The server's timeline, as eight hexadecimal digits.
+	timeline = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 )
 
 // Report is what happened until now.
@@ -34,7 +45,11 @@ type Report struct {
 	Acknowledged int
 	Unknown      int           // rows whose commit failed or broke off: they may be there or not
 	LongestGap   time.Duration // without any acknowledged row, since the first one
+	GapBegan     time.Time     // when that was; zero: never
 	SinceLast    time.Duration // since the last acknowledged row
+	// TwoWriters names servers that acknowledged at overlapping times; empty, unless something is badly
+	// wrong.
+	TwoWriters []string
 }
 
 // Writer writes until Stop.
@@ -49,12 +64,21 @@ type Writer struct {
 	unknown      int
 	last         time.Time // of the last acknowledgement; zero: none
 	longest      time.Duration
-	failure      error // the last one
+	gapBegan     time.Time
+	tenures      map[string]*tenure // by timeline
+	failure      error              // the last one
+	journal      error
 }
 
 // Start creates the table, trying until ctx ends, and begins to write.
 func Start(ctx context.Context, config Config) (*Writer, error) {
-	w := &Writer{config: config}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	if config.WriteTimeout == 0 {
+		config.WriteTimeout = writeTimeout
+	}
+	w := &Writer{config: config, tenures: map[string]*tenure{}}
 	if err := w.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -99,7 +123,10 @@ func (w *Writer) connect(ctx context.Context, warned *bool) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.ConnectTimeout = connectTimeout
+	config.ConnectTimeout = w.config.ConnectTimeout
+	if w.config.Dial != nil {
+		config.DialFunc = w.config.Dial
+	}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" {
 			*warned = true
@@ -142,10 +169,11 @@ func (w *Writer) write(ctx context.Context, conn *pgx.Conn, warned *bool) error 
 		id := w.nextID.Add(1)
 		*warned = false
 		// Not bound to ctx: Stop waits for the answer, so that no outcome is unknown because of it.
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-		_, err := conn.Exec(limited, "INSERT INTO "+table+" (id) VALUES ($1)", id)
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.config.WriteTimeout)
+		a := ack{id: id, sent: monotonic(), server: conn.PgConn().Conn().RemoteAddr().String()}
+		err := conn.QueryRow(limited, "INSERT INTO "+table+" (id) VALUES ($1) RETURNING "+timeline, id).Scan(&a.timeline)
 		cancel()
-		w.note(id, err == nil && !*warned)
+		w.note(a, err == nil && !*warned)
 		if err != nil {
 			return err
 		}
@@ -154,7 +182,7 @@ func (w *Writer) write(ctx context.Context, conn *pgx.Conn, warned *bool) error 
 	return nil
 }
 
-func (w *Writer) note(id int64, acknowledged bool) {
+func (w *Writer) note(a ack, acknowledged bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !acknowledged {
@@ -162,11 +190,13 @@ func (w *Writer) note(id int64, acknowledged bool) {
 		return
 	}
 	now := time.Now()
-	if !w.last.IsZero() {
-		w.longest = max(w.longest, now.Sub(w.last))
+	if !w.last.IsZero() && now.Sub(w.last) > w.longest {
+		w.longest, w.gapBegan = now.Sub(w.last), w.last
 	}
 	w.last = now
-	w.acknowledged = append(w.acknowledged, id)
+	w.acknowledged = append(w.acknowledged, a.id)
+	a.got = monotonic()
+	w.remember(a)
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -180,19 +210,23 @@ func pause(ctx context.Context, d time.Duration) {
 func (w *Writer) Report() Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := Report{Acknowledged: len(w.acknowledged), Unknown: w.unknown, LongestGap: w.longest}
+	r := Report{Acknowledged: len(w.acknowledged), Unknown: w.unknown, LongestGap: w.longest, GapBegan: w.gapBegan}
 	if !w.last.IsZero() {
 		r.SinceLast = time.Since(w.last)
-		r.LongestGap = max(r.LongestGap, r.SinceLast)
+		if r.SinceLast > r.LongestGap {
+			r.LongestGap, r.GapBegan = r.SinceLast, w.last
+		}
 	}
+	r.TwoWriters = w.overlaps()
 	return r
 }
 
-// Failure is the last error that a connection met; nil if none did.
+// Failure is the last error that a connection met, or why the journal is not complete; nil if there was
+// none.
 func (w *Writer) Failure() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.failure
+	return errors.Join(w.failure, w.journal)
 }
 
 // Stop ends the writing, waits for the rows under way, and says what happened.
@@ -202,7 +236,7 @@ func (w *Writer) Stop() Report {
 	r := w.Report()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.LongestGap = w.longest
+	r.LongestGap, r.GapBegan = w.longest, w.gapBegan
 	return r
 }
 

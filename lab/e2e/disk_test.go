@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pgctl/pgctl/node/api"
+)
+
+// The disk of a server's log is full: the server stops and says so, the group goes on, and with room again it
+// comes back as if nothing had been.
+func TestDiskOfServerIsFull(t *testing.T) {
+	const host = "dev-3"
+	folder := filepath.Join(world.dir, host, "data/raft")
+	endDaemon(t, host)
+	small(t, folder, "24m")
+	do(t, "dev", "start", host)
+	do(t, "settings", "set", "disk", "roomy")
+	filler := filepath.Join(folder, "filler")
+	fill(t, filler)
+	large := strings.Repeat("x", 60<<10)
+	eventually(t, "the server stops", func() (bool, string) {
+		do(t, "settings", "set", "disk", large) // whatever happens to one server
+		return !alive(daemonOf(t, host)), "it runs"
+	})
+	logged(t, host, "cannot be written to disk", "no space left on device", "make room")
+	do(t, "settings", "set", "disk", "others go on")
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	do(t, "dev", "start", host)
+	eventually(t, host+" has everything again", func() (bool, string) {
+		out, err := try("", "settings", "get", "disk", "--address", addressOf(host)+":7432")
+		return err == nil && strings.Contains(out, "others go on"), out
+	})
+	endDaemon(t, host) // its folder moves once more
+}
+
+// There is no room for the data of an instance: an event says so, once; when there is, it is made by itself.
+func TestNoRoomForData(t *testing.T) {
+	folder := filepath.Join(world.dir, "dev-4/data/instances")
+	endDaemon(t, "dev-4")
+	small(t, folder, "12m")
+	do(t, "dev", "start", "dev-4")
+	if out, err := try(manifest("roomy", 2, "pgctl: {placement: {dataCenters: [a]}}"), "apply", "-f", "-", "--yes"); err != nil { // dev-1 and dev-4
+		t.Fatalf("apply: %v\n%s", err, out)
+	}
+	said(t, "roomy", "tried again and again", "No space left on device", "make room on the file system of "+filepath.Dir(folder))
+	if out, err := exec.Command("mount", "-o", "remount,size=600m", folder).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v %s", err, out)
+	}
+	said(t, "roomy", "could", "after")
+	well(t, "roomy", 1)
+	for _, i := range get[api.ClusterDetail](t, "show", "roomy").Instances {
+		if n := countOf(kinds(t, "roomy", i.Name), "step.failed"); n > 1 {
+			t.Errorf("%d events say that there is no room", n)
+		}
+	}
+	do(t, "delete", "roomy", "--yes", "roomy")
+	stopped(t, "roomy")
+	endDaemon(t, "dev-4")
+}
+
+// small puts a folder of a stopped daemon on a file system of its own; afterwards it is put back, and the
+// daemon started.
+func small(t *testing.T, folder, size string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("a file system without room can be mounted by root only")
+	}
+	aside := folder + ".aside"
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.Rename(folder, aside), os.Mkdir(folder, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=755,size="+size, "pgctl-test", folder).CombinedOutput(); err != nil {
+		put(t, aside, folder)
+		t.Skipf("a file system without room cannot be mounted here: %v %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("cp", "-a", folder+"/.", aside).CombinedOutput(); err != nil {
+			t.Errorf("cp: %v %s", err, out)
+		}
+		if out, err := exec.Command("umount", "-l", folder).CombinedOutput(); err != nil {
+			t.Fatalf("umount: %v %s", err, out)
+		}
+		put(t, aside, folder)
+		for _, host := range []string{"dev-3", "dev-4"} {
+			do(t, "dev", "start", host)
+		}
+	})
+	if out, err := exec.Command("cp", "-a", aside+"/.", folder).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v %s", err, out)
+	}
+}
+
+func put(t *testing.T, aside, folder string) {
+	t.Helper()
+	if err := errors.Join(os.Remove(folder), os.Rename(aside, folder)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill writes until there is no room.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; size /= 2 {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func alive(pid int) bool {
+	state, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	return err == nil && !strings.Contains(string(state), ") Z ")
+}
