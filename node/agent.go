@@ -151,7 +151,11 @@ func (a *agent) run(ctx context.Context) {
 	beside.Go(func() { a.lookAtLeader(ctx) })
 	beside.Go(func() { a.askMembers(ctx) })
 	for {
-		if !pause(ctx, a.turn(ctx), a.wake) {
+		rest := a.turn(ctx)
+		if rest >= ha.Tick {
+			rest = a.node.until(rest)
+		}
+		if !pause(ctx, rest, a.wake) {
 			break
 		}
 	}

@@ -37,7 +37,11 @@ func (n *Node) beat(ctx context.Context) {
 	const apart = 10 * time.Millisecond // news that come together are sent together
 	for {
 		n.sendBeat()
-		if !pause(ctx, apart, nil) || !pause(ctx, ha.Heartbeat-apart, n.wake) {
+		sent := n.Clock()
+		if !pause(ctx, n.until(ha.Heartbeat), n.wake) {
+			return
+		}
+		if early := apart - (n.Clock() - sent); early > 0 && !pause(ctx, early, nil) {
 			return
 		}
 	}

@@ -33,7 +33,7 @@ func newController(n *Node) *controller {
 // control runs a controller for as long as this daemon is the Raft leader.
 func (n *Node) control(ctx context.Context) {
 	var c *controller
-	for pause(ctx, ha.Tick, n.ticks) {
+	for pause(ctx, n.until(ha.Tick), n.ticks) {
 		n.Observer.tick(n.Clock())
 		switch leads := n.Quorum.IsLeader(); {
 		case leads && c == nil:

@@ -29,7 +29,7 @@ type vouching struct {
 // askMembers runs beside an agent's loop. While its instance leads by a lease it tells the members, and
 // asks them whenever the lease was not renewed for a while.
 func (a *agent) askMembers(ctx context.Context) {
-	for pause(ctx, ha.Heartbeat, nil) {
+	for pause(ctx, a.node.until(ha.Heartbeat), nil) {
 		state := a.node.Store.State()
 		l, _ := state.Leadership(a.self.Cluster)
 		leads := l.ByLease() && l.Leader == a.self.Life && (l.Phase == pgctl.Steady || l.Phase == pgctl.Unknown)

@@ -11,7 +11,7 @@ import (
 // grant renews the leases of lease clusters: a renewal that arrived before a Raft quorum round began
 // is granted when the round succeeded. A deposed or paused Raft leader grants nothing.
 func (n *Node) grant(ctx context.Context) {
-	for pause(ctx, ha.Heartbeat, nil) {
+	for pause(ctx, n.until(ha.Heartbeat), nil) {
 		if !n.Quorum.IsLeader() {
 			continue
 		}

@@ -193,6 +193,10 @@ func poke(c chan struct{}) {
 	}
 }
 
+// until is how long to wait for the next multiple of a period. What idle daemons cost is being woken up, so
+// everything that comes round does so in the same moments.
+func (n *Node) until(period time.Duration) time.Duration { return period - n.Clock()%period }
+
 // pause waits for d, a wake-up or the end of ctx; false at the end.
 func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(d)

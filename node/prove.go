@@ -22,7 +22,7 @@ const (
 // prove keeps the age of the server's last proof of health. A server that starts or recovers owes none: its
 // progress is watched instead.
 func (a *agent) prove(ctx context.Context) {
-	for pause(ctx, proveEvery, nil) {
+	for pause(ctx, a.node.until(proveEvery), nil) {
 		a.mu.Lock()
 		owes := a.observed.State == ha.Running || a.observed.Mute
 		a.mu.Unlock()

@@ -53,6 +53,10 @@ func (j *judge) behind(i *pgctl.Instance) (Problem, bool) {
 	switch l := j.Leadership; {
 	case heard && i.Restart != live.Restarted:
 		return Problem{What: i.Name + " restarts", Why: "a restart was ordered"}, true
+	case i.Reinit:
+		return Problem{What: i.Name + " is to be copied anew", Why: "an operator ordered it; commits stop waiting for it first"}, true
+	case i.Due != "":
+		return Problem{What: i.Name + " is to restart", Why: "an operator ordered it", Do: "it does while the cluster is well, standbys first"}, true
 	case heard && len(live.Pending) > 0:
 		p := Problem{What: i.Name + " waits for a restart", Why: "it takes over " + strings.Join(live.Pending, ", ")}
 		if p.Do = "it is restarted while the cluster is well, standbys first"; l.Paused {
@@ -64,7 +68,7 @@ func (j *judge) behind(i *pgctl.Instance) (Problem, bool) {
 			What: i.Name + " has not taken over the declaration yet", Do: "if it lasts, see pgctl events " + j.Cluster.Name,
 		}, true
 	case l.Mode == pgctl.Quorum && i.Life != l.Leader && i.Wanted == pgctl.WantRunning && !l.Rule.Names(i.Life) &&
-		j.Cluster.Spec.Acks() > 0:
+		j.Cluster.Spec.Acks() > 0 && !j.Cluster.Spec.Tags[i.Name].Follows() && !j.Cluster.Spec.Durability.AcrossDataCenters:
 		return Problem{What: "commits cannot wait for " + i.Name + " yet", Why: "it has not streamed well for long enough"}, true
 	}
 	return Problem{}, false

@@ -36,7 +36,9 @@ func TestHealthAsDeclared(t *testing.T) {
 		"the leader, paused": {func(v *api.HealthView) {
 			v.Live[0].Pending, v.Leadership.Paused = []string{"shared_buffers"}, true
 		}, "it is restarted when automatic failover is resumed"},
-		"a restart under way": {func(v *api.HealthView) { v.Instances[1].Restart = 2 }, "shop-2 restarts"},
+		"a new copy is ordered": {func(v *api.HealthView) { v.Instances[1].Reinit = true }, "shop-2 is to be copied anew; why: an operator ordered it"},
+		"a restart is ordered":  {func(v *api.HealthView) { v.Instances[1].Due = pgctl.DueRolling }, "shop-2 is to restart; why: an operator ordered it"},
+		"a restart under way":   {func(v *api.HealthView) { v.Instances[1].Restart = 2 }, "shop-2 restarts"},
 		"behind the declaration": {func(v *api.HealthView) {
 			v.Cluster.Revision = 7
 			v.Live[0].Applied, v.Live[1].Applied, v.Live[2].Applied = 7, 8, 6
@@ -50,6 +52,16 @@ func TestHealthAsDeclared(t *testing.T) {
 				t.Errorf("%s, wanted degraded with %s\n%s", got.Health, c.has, text)
 			}
 		})
+	}
+}
+
+// TestOutsideTheRuleByDeclaration: nothing is missing of a standby for which no commit is to wait.
+func TestOutsideTheRuleByDeclaration(t *testing.T) {
+	v := scene(3)
+	v.Leadership.Rule.Standbys = v.Leadership.Rule.Standbys[:1]
+	v.Cluster.Spec.Tags = map[string]pgctl.Tags{"shop-3": {NoSync: true}}
+	if got := api.Health(v); got.Health != api.LevelWell {
+		t.Errorf("%s: %s", got.Health, describe(got.Problems))
 	}
 }
 

@@ -35,7 +35,7 @@ func busy(l *lab) (a, b *server, query *session) {
 // on, and acknowledges. Ended by pid it does not come back before replay has reached the end of local WAL.
 func cut(l *lab, a, b *server, release func()) {
 	b.set("primary_conninfo", "''")
-	a.set("synchronous_standby_names", "'ANY 1 (b)'")
+	a.names("'ANY 1 (b)'")
 	for x := range 3 {
 		a.commit(100 + x).returns()
 		time.Sleep(calm / 3)

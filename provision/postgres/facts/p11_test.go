@@ -16,14 +16,13 @@ func TestP11LogicalDecoderAcknowledges(t *testing.T) {
 		a.ask("select pg_create_logical_replication_slot('cdc', 'test_decoding')")
 		_, err := a.stream("user=cdc replication=true application_name=b", "START_REPLICATION PHYSICAL "+a.end().String())
 		equal(l, "physical replication is refused with", code(err), "28000")
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		w := a.commit(1)
 		w.waits()
 		r, err := a.stream("user=cdc replication=database application_name=b", "START_REPLICATION SLOT cdc LOGICAL 0/0")
 		l.must(err)
 		r.until("the decoder gets the row", func() bool { return r.got.Load() > 0 })
-		r.acknowledge(a.end())
-		w.returns()
+		r.release(w)
 	})
 }
 
@@ -35,7 +34,7 @@ func TestP11PgRecvlogicalAcknowledges(t *testing.T) {
 		a.conf["wal_level"] = "logical"
 		a.start()
 		a.ask("select pg_create_logical_replication_slot('cdc', 'test_decoding')")
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		w := a.commit(1)
 		w.waits()
 		l.beside(program, "-d", "host="+a.socket()+" user=postgres dbname=postgres application_name=b", "-S", "cdc",
@@ -49,7 +48,7 @@ func TestP11PgRecvlogicalAcknowledges(t *testing.T) {
 func TestP11BaseBackupDoesNotCount(t *testing.T) {
 	on(t, "P11 a base backup's WAL sender has priority 0 and no position", func(l *lab) {
 		a := l.primary("a")
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		w := a.commit(1)
 		w.waits()
 		backup := a.connect("replication=true application_name=b")
@@ -71,8 +70,7 @@ func TestOlderSessionSurvivesClosing(t *testing.T) {
 		b.reaches(a.end())
 		app := b.connect("user=app")
 		b.write("pg_hba.conf", "local all postgres trust\nlocal all all reject\n")
-		b.conf["synchronous_standby_names"] = nobody
-		b.reload()
+		b.names(nobody)
 		_, err := b.dial("user=app")
 		equal(l, "a new session is refused with", code(err), "28000")
 		b.promote()
@@ -91,7 +89,7 @@ func TestDecodingDeliversWaitingCommit(t *testing.T) {
 		a.conf["wal_level"] = "logical"
 		a.start()
 		a.ask("select pg_create_logical_replication_slot('cdc', 'test_decoding')")
-		a.set("synchronous_standby_names", nobody)
+		a.names(nobody)
 		w := a.commit(1)
 		w.waits()
 		a.is("select count(*) from pg_logical_slot_peek_changes('cdc', null, null) where data like '%INSERT%'", "1")
@@ -118,7 +116,7 @@ func TestSynchronizedStandbySlotsHoldDecodingBack(t *testing.T) {
 		read := a.connect("").begin("select pg_logical_slot_peek_changes('cdc', null, null)")
 		read.waitsOn("WaitForStandbyConfirmation")
 		l.stays("the reader waits", func() bool { return !read.over() })
-		b.acknowledge(end)
-		read.returns()
+		b.has(end)
+		b.release(read)
 	})
 }

@@ -18,8 +18,7 @@ func diverged(l *lab, nextSegment bool) (b, c *server) {
 	}
 	c.reaches(a.insert(1000, 1199))
 	a.stop(syscall.SIGQUIT)
-	b.conf["synchronous_standby_names"] = "'ANY 1 (c)'"
-	b.reload()
+	b.names("'ANY 1 (c)'")
 	b.promote()
 	c.follow(b)
 	return b, c

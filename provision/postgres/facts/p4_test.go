@@ -16,17 +16,21 @@ func TestP4ChangeOfNamesIsNeitherRule(t *testing.T) {
 		l.standby("b", a)
 		c := a.physical("c", "", a.end())
 		c.acknowledge(a.end())
-		a.set("synchronous_standby_names", "'ANY 2 (b,c,x)'")
+		a.names("'ANY 2 (b,c,x)'")
 		a.is("select count(*) from pg_stat_replication where sync_state = 'quorum'", "2")
 		before := a.end()
 		c.acknowledge(before)
 		w := a.commit(1)
 		w.waits()
+		a.is("select flush_lsn >= pg_current_wal_flush_lsn() from pg_stat_replication where application_name = 'b'", "t")
 		// Everybody learns of the new names but b's WAL sender.
 		a.freeze(a.sender("b"))
 		a.set("synchronous_standby_names", "'ANY 1 (c)'")
 		w.waits()
-		c.acknowledge(before)
+		l.until("the commit returns", func() bool {
+			c.acknowledge(before)
+			return w.over()
+		})
 		w.returns()
 	})
 }
@@ -42,8 +46,9 @@ func TestP4CheckpointerDecidesWhetherToWait(t *testing.T) {
 		equal(l, "SHOW", a.fresh("show synchronous_standby_names"), `ANY 1 ("pgctl-nobody")`)
 		a.commit(1).returns()
 		a.thaw(checkpointer)
+		client := a.connect("")
 		a.until("commits wait", func() bool {
-			w := a.commit(2)
+			w := client.begin("insert into t values (2)")
 			l.until("an outcome", func() bool {
 				return w.over() || a.ask("select count(*) from pg_stat_activity where wait_event = 'SyncRep'") != "0"
 			})
@@ -127,7 +132,7 @@ func TestP4SenderReloadsBeforeItReadsReplies(t *testing.T) {
 		a := l.primary("a").quiet()
 		b := a.physical("b", "", a.end())
 		b.acknowledge(a.end())
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		a.is("select sync_state from pg_stat_replication", "quorum")
 		w := a.commit(1)
 		w.waits()

@@ -18,7 +18,7 @@ func TestP5ConnectionsCountNotNames(t *testing.T) {
 		b.conf["primary_conninfo"] = strings.Replace(a.conninfo("b"), a.socket(), k.folder, 1)
 		b.start()
 		a.streams(b)
-		a.set("synchronous_standby_names", "'ANY 2 (b,c)'")
+		a.names("'ANY 2 (b,c)'")
 		w := a.commit(1)
 		w.waits()
 		k.halve()
@@ -43,13 +43,12 @@ func TestP5SlotRefusesSecondConnection(t *testing.T) {
 func TestP5ReceiverUnderAMembersNameCounts(t *testing.T) {
 	on(t, "P5 a WAL receiver that is no standby counts under a member's name", func(l *lab) {
 		a := l.primary("a")
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		w := a.commit(1)
 		w.waits()
 		r := a.physical("b", "", 1<<20*(a.end()>>20))
 		r.has(a.end())
-		r.acknowledge(a.end())
-		w.returns()
+		r.release(w)
 	})
 }
 
@@ -58,7 +57,7 @@ func TestP5PgReceivewalCounts(t *testing.T) {
 	on(t, "P5 … with pg_receivewal --synchronous", func(l *lab) {
 		program := l.tool("pg_receivewal")
 		a := l.primary("a")
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		w := a.commit(1)
 		w.waits()
 		l.beside(program, "--synchronous", "--no-loop", "-D", folder(t), "-d",

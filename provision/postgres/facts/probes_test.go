@@ -22,7 +22,7 @@ func (s *server) flushed() string {
 func TestXidAloneIsNotFlushed(t *testing.T) {
 	on(t, "a transaction with only an xid is neither flushed nor waited for", func(l *lab) {
 		a := unaided(l)
-		a.set("synchronous_standby_names", nobody)
+		a.names(nobody)
 		w := a.commit(1)
 		w.waits()
 		a.connect("").begin("select pg_current_xact_id()").returns()
@@ -36,7 +36,7 @@ func TestTransactionalMessageIsFlushed(t *testing.T) {
 		a := unaided(l)
 		a.ask("select pg_logical_emit_message(true, 'pgctl', '')") // synchronous_commit is local here
 		equal(l, "flushed", a.flushed(), "t")
-		a.set("synchronous_standby_names", nobody)
+		a.names(nobody)
 		a.connect("").begin("select pg_logical_emit_message(true, 'pgctl', '')").waits()
 	})
 }

@@ -310,6 +310,14 @@ func (s *server) reload() {
 	s.until("new settings", func() bool { return s.fresh(loaded) != before })
 }
 
+// names changes synchronous_standby_names, and sees to it that the checkpointer has read them: it does so
+// before it makes another checkpoint. From then on sessions wait by them.
+func (s *server) names(value string) {
+	s.Helper()
+	s.set("synchronous_standby_names", value)
+	s.ask("checkpoint")
+}
+
 // promote makes a standby a primary the way pgctl does: a file, a signal, own polling.
 func (s *server) promote() {
 	s.Helper()

@@ -98,6 +98,17 @@ func (r *receiver) acknowledge(lsn pgctl.LSN) {
 	r.must(f.Flush())
 }
 
+// release acknowledges what was received until a statement returns: more than once, as every receiver does,
+// since an answer counts only when its sender has nothing left to send.
+func (r *receiver) release(w *call) {
+	r.Helper()
+	r.until(w.sqlText+" returns", func() bool {
+		r.acknowledge(pgctl.LSN(r.got.Load()))
+		return w.over()
+	})
+	w.returns()
+}
+
 // hang sends a command of the replication protocol and reads nothing of what the server answers.
 func (c *session) hang(command string) {
 	c.Helper()

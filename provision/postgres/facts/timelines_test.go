@@ -33,7 +33,7 @@ func TestP2TwoPromotionsTakeTheSameNumber(t *testing.T) {
 		d.reaches(theirs)
 		d.follow(c)
 		c.streams(d)
-		c.set("synchronous_standby_names", "'ANY 1 (d)'")
+		c.names("'ANY 1 (d)'")
 		c.commit(4000).returns()
 		equal(l, "d has b's rows", d.row(1001), "1")
 		equal(l, "d has the row that it acknowledged", d.row(4000), "0")
@@ -214,7 +214,7 @@ func TestHistoryAboveHangsRestartedStandby(t *testing.T) {
 		b.stop(syscall.SIGINT)
 		b.launch()
 		a.streams(b)
-		a.set("synchronous_standby_names", "'ANY 1 (b)'")
+		a.names("'ANY 1 (b)'")
 		a.commit(2).returns()
 		var err error
 		l.stays("b is starting up", func() bool { _, err = b.dial(""); return code(err) == "57P03" })
