@@ -19,6 +19,9 @@ func leaderFailed(v *View, leader *Member) (why string, failed bool) {
 		return leader.Instance + ": " + leader.Report.Failed, true
 	case leader.fresh() && leader.Report.DiskFull && heir(v, leader):
 		return "the disk of " + leader.Instance + " is full", true
+	case leader.fresh() && deaf(leader) && heir(v, leader):
+		return fmt.Sprintf("%s has closed, since its host is heard but has heard no server for %s", leader.Instance,
+			leader.Report.StoreAge.Round(time.Second)), true
 	case leader.fresh() && hung(v, leader) && !leader.Report.was():
 		return fmt.Sprintf("%s has not come up, without progress for %s", leader.Instance, leader.Idle.Round(time.Second)), true
 	case leader.fresh() && hung(v, leader):
@@ -39,6 +42,13 @@ func leaderFailed(v *View, leader *Member) (why string, failed bool) {
 		return silence + ", and its Postgres is closed, which nobody there will open", true
 	}
 	return silence, leader.Age > leader.detect()
+}
+
+// deaf says whether a leader has closed because nothing reaches its host any more: it will not learn of any
+// decision, and members cannot acknowledge to it, however long it is heard.
+func deaf(leader *Member) bool {
+	r := leader.Report
+	return r.Primary && r.State == Running && !r.Open && r.StoreAge > FenceAfter
 }
 
 // hung says whether a server that is there does nothing: it has answered no probe of its own host for long,

@@ -72,7 +72,7 @@ func awaitStop(v View, from *Member) Decision {
 // resumable says whether the old leader is heard healthy by a proof younger than this phase, and
 // nobody was chosen since its epoch.
 func resumable(v View, old *Member) bool {
-	if old == nil || !old.fresh() {
+	if old == nil || !old.fresh() || deaf(old) {
 		return false
 	}
 	if _, chosen := v.Leadership.Chosen(); chosen {

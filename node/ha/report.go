@@ -46,7 +46,7 @@ func Describe(v InstanceView, seen Observed, d Doing) Report {
 		Parent: seen.Parent, LeaderEnd: seen.LeaderEnd, Progress: seen.Progress, Version: seen.Version,
 		StoppedAt: seen.Stopped, Senders: seen.Senders, Promoted: seen.Promoted, Confirmed: seen.Confirmed,
 		Promised: max(seen.Local.Pledge, ruleEpoch(seen.Local)), Waiting: seen.Waiting, Pending: seen.Pending, InPlace: seen.InPlace, Applied: seen.Applied,
-		DiskFull: seen.DiskFull, Frozen: seen.Frozen, Mute: seen.Mute,
+		DiskFull: seen.DiskFull, Frozen: seen.Frozen, Mute: seen.Mute, StoreAge: v.StoreAge,
 		Restarted: seen.Local.Restarted, LifeLost: LifeLost(v, seen, d.Lost), Listed: seen.Local.Listed, Unguarded: v.Unguarded(),
 		Guarded: seen.Guard != nil, Leased: v.Lease > LeaseLead, Armed: seen.Guard != nil && seen.Guard.Armed && seen.Guard.Trouble == "",
 	}

@@ -5,11 +5,11 @@ import "time"
 // The numbers of docs/failover.md. They are constants, not settings: each was chosen together with
 // the others, and a cluster whose safety depended on them would be wrong (only lease mode's does).
 const (
-	Heartbeat        = 300 * time.Millisecond // a daemon speaks
-	Fresh            = 2 * Heartbeat          // heard within this: in contact
-	Tick             = 100 * time.Millisecond // the controllers decide
-	AskAfter         = 600 * time.Millisecond // of silence, the members are asked to prove the leader
-	DetectLeast      = 1200 * time.Millisecond
+	Heartbeat        = 300 * time.Millisecond  // a daemon speaks
+	Fresh            = 2 * Heartbeat           // heard within this: in contact
+	Tick             = 100 * time.Millisecond  // the controllers decide
+	AskAfter         = 600 * time.Millisecond  // of silence, the members are asked to prove the leader
+	DetectLeast      = 1400 * time.Millisecond // a host that stood still for 1 s may have spoken 0.3 s before
 	DetectMost       = 10 * time.Second
 	HangTimeout      = 10 * time.Second // answers without progress are life for that long
 	HangSeen         = 3 * time.Second  // the same when the postmaster is stopped, or members see no progress

@@ -89,6 +89,7 @@ type Report struct {
 	DiskFull  bool           `json:"diskFull,omitempty"` // of its data: nothing can be written
 	Mute      bool           `json:"mute,omitempty"`     // it took sessions, and does not answer
 	Frozen    bool           `json:"frozen,omitempty"`   // its postmaster was stopped by a signal
+	StoreAge  time.Duration  `json:"storeAge,omitempty"` // how long ago its host knew the state of the store to be current
 	LifeLost  string         `json:"lifeLost,omitempty"` // why this directory cannot go on: a copy is needed
 	Primary   bool           `json:"primary,omitempty"`
 	Open      bool           `json:"open,omitempty"` // clients are let in

@@ -81,7 +81,7 @@ func memberWords(m *ha.Member, leader pgctl.Life, epoch pgctl.Epoch) settings {
 		"promised": func(v string) { r.Promised = pgctl.Epoch(number(v)) },
 		"replayed": lsn(&r.Replayed), "leaderend": lsn(&r.LeaderEnd), "parent": func(v string) { r.Parent = switchAt(v) },
 		"leased": boolean(&r.Leased), "guarded": boolean(&r.Guarded), "armed": boolean(&r.Armed),
-		"frozen": boolean(&r.Frozen), "mute": boolean(&r.Mute), "full": boolean(&r.DiskFull), "nofailover": boolean(&m.Tags.NoFailover),
+		"frozen": boolean(&r.Frozen), "mute": boolean(&r.Mute), "full": boolean(&r.DiskFull), "store": wait(&r.StoreAge), "nofailover": boolean(&m.Tags.NoFailover),
 		"nosync": boolean(&m.Tags.NoSync), "priority": count(&m.Tags.Priority), "delay": wait(&m.Tags.Delay),
 		"follows": text(&m.Tags.From),
 		"proof":   wait(&r.ProofAge), "waiting": wait(&r.Waiting),
