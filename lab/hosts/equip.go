@@ -25,8 +25,10 @@ const (
 	discoveryPort = 7436
 	validity      = 365 * 24 * time.Hour
 	keySize       = 32
-	unitFile      = "pgctl.service"
 )
+
+// units are those of packaging that every host runs.
+var units = []string{"pgctl.service", "pgctl-guard.service"}
 
 // DaemonPorts are all ports of the daemons, none of PostgreSQL.
 var DaemonPorts = Ports{First: apiPort, Last: discoveryPort}
@@ -101,10 +103,6 @@ func (l *Lab) equipHost(h Host, ca *pki.Authority, gossip, secret string, now ti
 	if err != nil {
 		return err
 	}
-	unit, err := packaging.Files.ReadFile(unitFile)
-	if err != nil {
-		return err
-	}
 	in := func(name string) string { return filepath.Join(h.Root(), name) }
 	for _, dir := range []string{"etc/pgctl/tls", "root/.ssh", "etc/systemd/system/multi-user.target.wants"} {
 		if err := os.MkdirAll(in(dir), 0o755); err != nil {
@@ -119,9 +117,12 @@ func (l *Lab) equipHost(h Host, ca *pki.Authority, gossip, secret string, now ti
 		write("etc/pgctl/gossip.key", gossip+"\n", 0o600),
 		write("etc/pgctl/pgctl.toml", l.config(h), 0o644),
 		write("root/.ssh/authorized_keys", string(login), 0o600),
-		write("etc/systemd/system/"+unitFile, string(unit), 0o644),
-		os.Symlink("/etc/systemd/system/"+unitFile, in("etc/systemd/system/multi-user.target.wants/"+unitFile)),
 	)
+	for _, name := range units {
+		unit, missing := packaging.Files.ReadFile(name)
+		err = errors.Join(err, missing, write("etc/systemd/system/"+name, string(unit), 0o644),
+			os.Symlink("/etc/systemd/system/"+name, in("etc/systemd/system/multi-user.target.wants/"+name)))
+	}
 	if h.Server {
 		err = errors.Join(err, write("etc/pgctl/secret.key", secret+"\n", 0o600))
 	}
