@@ -127,7 +127,7 @@ func settingsOf(config Config) (*memberlist.Config, error) {
 	settings.SecretKey = config.Key
 	settings.TCPTimeout = 3 * time.Second
 	settings.GossipInterval = 500 * time.Millisecond // not more often: news are rare, and idle daemons should sleep
-	settings.DeadNodeReclaimTime = time.Second // a host may come back under another address
+	settings.DeadNodeReclaimTime = time.Second       // a host may come back under another address
 	return settings, nil
 }
 
