@@ -118,6 +118,10 @@ func missingFor(v View, rule pgctl.Rule, r Lives) string {
 		}
 	}
 	leader := v.nameOf(rule.Leader)
+	if m := v.member(rule.Leader); m != nil && m.fresh() && m.Report.Pledge != nil && foreign(v.Leadership, m) {
+		return fmt.Sprintf("somebody promoted %s by hand, and nobody else is known to have every acknowledged commit: look at "+
+			"its data, then say who leads (pgctl failover NAME --to INSTANCE --allow-data-loss)", leader)
+	}
 	if rule.Acks == 0 || len(names) == 0 {
 		return fmt.Sprintf("only %s has every acknowledged commit: bring it back, or accept loss "+
 			"(pgctl failover NAME --to INSTANCE --allow-data-loss)", leader)

@@ -119,6 +119,7 @@ func (w *World) hopeless() string {
 // foreign says whether an instance is on a timeline that was not given to it, or to nobody.
 func (w *World) foreign(h int) bool {
 	x := &w.hosts[h]
-	mark := x.disk.local.Mark
-	return x.pg.log.at(x.pg.log.end()) > mark
+	timeline, l := x.pg.log.at(x.pg.log.end()), w.raft.now().leadership
+	_, given := l.Record(timeline)
+	return timeline > x.disk.local.Mark || !given
 }

@@ -186,6 +186,7 @@ func TestToolsAcrossAGap(t *testing.T) {
 		}
 		into := folder(t)
 		l.beside(receive, "-D", into, "-d", source, "--no-loop", "--synchronous")
+		b.insert(3, 3) // something to receive
 		l.until("pg_receivewal streams", func() bool { return len(glob(l, into, "00000005*.partial")) > 0 })
 		equal(l, "placeholders of pg_receivewal", len(glob(l, into, "0000000[234].history")), 0)
 		a := l.servers[0]
