@@ -145,7 +145,7 @@ func TestTheControllerReplacesASilentLeader(t *testing.T) {
 	i.everybody()
 	asked := false
 	for tick := 1; i.round().Phase == pgctl.Steady; tick++ {
-		if tick > 13 {
+		if tick > int(ha.DetectLeast/ha.Tick)+1 {
 			t.Fatal("the leader is silent for longer than detect, and still leads")
 		}
 		a := i.hear(1, ha.Report{})
