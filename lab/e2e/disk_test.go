@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,7 @@ func TestDiskOfServerIsFull(t *testing.T) {
 	const host = "dev-3"
 	folder := filepath.Join(world.dir, host, "data/raft")
 	endDaemon(t, host)
-	small(t, folder, "24m")
+	small(t, folder, 24)
 	do(t, "dev", "start", host)
 	do(t, "settings", "set", "disk", "roomy")
 	filler := filepath.Join(folder, "filler")
@@ -46,13 +47,13 @@ func TestDiskOfServerIsFull(t *testing.T) {
 func TestNoRoomForData(t *testing.T) {
 	folder := filepath.Join(world.dir, "dev-4/data/instances")
 	endDaemon(t, "dev-4")
-	small(t, folder, "12m")
+	used := small(t, folder, 12)
 	do(t, "dev", "start", "dev-4")
 	if out, err := try(manifest("roomy", 2, "pgctl: {placement: {dataCenters: [a]}}"), "apply", "-f", "-", "--yes"); err != nil { // dev-1 and dev-4
 		t.Fatalf("apply: %v\n%s", err, out)
 	}
 	said(t, "roomy", "tried again and again", "No space left on device", "make room on the file system of "+filepath.Dir(folder))
-	if out, err := exec.Command("mount", "-o", "remount,size=600m", folder).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-o", fmt.Sprintf("remount,size=%dm", used+600), folder).CombinedOutput(); err != nil {
 		t.Fatalf("mount: %v %s", err, out)
 	}
 	said(t, "roomy", "could", "after")
@@ -67,14 +68,18 @@ func TestNoRoomForData(t *testing.T) {
 	endDaemon(t, "dev-4")
 }
 
-// small puts a folder of a stopped daemon on a file system of its own; afterwards it is put back, and the
-// daemon started.
-func small(t *testing.T, folder, size string) {
+// small puts a folder of a stopped daemon on a file system of its own, with room for so many MB more than
+// there are, which it returns; afterwards the folder is put back, and the daemon started.
+func small(t *testing.T, folder string, room int) (used int) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("a file system without room can be mounted by root only")
 	}
 	aside := folder + ".aside"
+	if out, err := exec.Command("du", "-sm", folder).Output(); err == nil {
+		used, _ = strconv.Atoi(strings.Fields(string(out))[0])
+	}
+	size := fmt.Sprintf("%dm", used+room)
 	if err := errors.Join(os.MkdirAll(folder, 0o755), os.Rename(folder, aside), os.Mkdir(folder, 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +102,7 @@ func small(t *testing.T, folder, size string) {
 	if out, err := exec.Command("cp", "-a", aside+"/.", folder).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v %s", err, out)
 	}
+	return used
 }
 
 func put(t *testing.T, aside, folder string) {

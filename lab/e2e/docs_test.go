@@ -80,7 +80,11 @@ func TestDocumentedCommands(t *testing.T) {
 		}
 	}
 	well(t, "shop", 2)
-	do(t, "delete", "shop", "--yes", "shop")
+	do(t, "delete", "shop", "--yes", "shop", "--keep", "1s") // other scenarios begin with a new one
+	eventually(t, "the cluster is purged", func() (bool, string) {
+		out, _ := try("", "list", "-o", "json")
+		return !strings.Contains(out, `"shop"`), out
+	})
 }
 
 // reader types what the pages say.
