@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math/big"
 	"slices"
+	"time"
 
 	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/node/peer"
@@ -81,18 +82,33 @@ func (d *daemon) askServer(ctx context.Context, method string, in, out any) erro
 	return err
 }
 
-// askLeader asks the leader of the Raft group, wherever it is.
+// electionPatience is how long a request waits for a new leader of the Raft group.
+const electionPatience = 5 * time.Second
+
+// askLeader asks the leader of the Raft group, wherever it is. When that one does not answer, or there is none,
+// the next one is asked as soon as it is elected: an operator need not know of such a moment.
 func (d *daemon) askLeader(ctx context.Context, method string, in, out any) error {
-	servers, err := d.store.Servers()
-	if err != nil {
-		return err
-	}
-	for _, s := range servers {
-		if host, ok := d.store.State().Host(s.Name); ok && s.Leader {
-			return d.peers.Call(ctx, host.API, method, in, out)
+	err := error(pgctl.Errorf(pgctl.CodeUnavailable, "the Raft group has no leader now").WithHint("pgctl servers shows who is missing"))
+	asked, patience := "", time.Now().Add(electionPatience)
+	for {
+		servers, unknown := d.store.Servers()
+		if unknown != nil {
+			return unknown
+		}
+		for _, s := range servers {
+			host, ok := d.store.State().Host(s.Name)
+			if !ok || !s.Leader || s.Name == asked {
+				continue
+			}
+			asked = s.Name
+			if err = d.peers.Call(ctx, host.API, method, in, out); pgctl.CodeOf(err) != pgctl.CodeUnavailable {
+				return err
+			}
+		}
+		if time.Now().After(patience) || sleep(ctx, 100*time.Millisecond) != nil {
+			return err
 		}
 	}
-	return pgctl.Errorf(pgctl.CodeUnavailable, "the Raft group has no leader now").WithHint("pgctl servers shows who is missing")
 }
 
 // seal makes a secret of a password.
