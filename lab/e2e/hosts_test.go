@@ -87,9 +87,11 @@ func daemonOf(t *testing.T, host string) int {
 // endDaemon kills a host's daemon alone; its Postgres servers go on.
 func endDaemon(t *testing.T, host string) {
 	t.Helper()
-	if err := syscall.Kill(daemonOf(t, host), syscall.SIGKILL); err != nil {
+	pid := daemonOf(t, host)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the daemon of "+host+" has ended", func() (bool, string) { return !alive(pid), "it runs" })
 }
 
 // Somebody else's program has the cluster's port: that is an event which says so, once, and not a word
