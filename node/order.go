@@ -33,7 +33,7 @@ func (n *Node) Order(ctx context.Context, o Order) error {
 	case o.Instance != "" && !slices.ContainsFunc(instances, func(i pgctl.Instance) bool { return i.Name == o.Instance }):
 		return pgctl.Errorf(pgctl.CodeNotFound, "cluster %s has no instance %q", o.Cluster, o.Instance).At("instance")
 	case !o.At.IsZero() && !o.At.After(n.Wall()):
-		return pgctl.Errorf(pgctl.CodeInvalid, "%s is over", o.At.UTC().Format(time.RFC3339)).At("at").WithHint("leave it out for now")
+		return pgctl.Errorf(pgctl.CodeInvalid, "%s is over", o.At.UTC().Format(time.RFC3339)).At("at").WithHint("leave it out to have it done at once")
 	}
 	ask := ha.Request{}
 	switch paused := o.Do == "pause"; {

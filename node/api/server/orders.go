@@ -59,7 +59,7 @@ func checkOrder(o api.Order, cluster string, instances []string) error {
 	case o.At == nil && switchover:
 		return pgctl.Errorf(pgctl.CodeInvalid, "a switchover now is POST …/switchover").At("at")
 	case o.At != nil && o.At.Before(time.Now()):
-		return pgctl.Errorf(pgctl.CodeInvalid, "%s is over", o.At.UTC().Format(time.RFC3339)).At("at").WithHint("leave it out for now")
+		return pgctl.Errorf(pgctl.CodeInvalid, "%s is over", o.At.UTC().Format(time.RFC3339)).At("at").WithHint("leave it out to have it done at once")
 	case o.Instance != "" && restart && o.At != nil:
 		return pgctl.Errorf(pgctl.CodeInvalid, "a restart of one instance cannot be scheduled").At("at")
 	case o.Instance == "" && o.Do == api.OrderReinit:
