@@ -277,8 +277,11 @@ func (n *Node) Waiting(cluster string) string {
 }
 
 // View is the last View on which this daemon changed a cluster's leadership, with the decision; before
-// the first change, what it would decide on now. Only the Raft leader's counts.
+// the first change, what it would decide on now. Only the Raft leader has one.
 func (n *Node) View(name string) (Decided, error) {
+	if err := n.leads(); err != nil {
+		return Decided{}, err
+	}
 	n.mu.Lock()
 	last, decided := n.decided[name]
 	n.mu.Unlock()

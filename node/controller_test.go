@@ -16,9 +16,10 @@ import (
 
 // group is a Raft group of one that keeps what is proposed.
 type group struct {
-	mu     sync.Mutex
-	now    picture
-	refuse bool // every proposal, as after a change by somebody else
+	mu      sync.Mutex
+	now     picture
+	refuse  bool // every proposal, as after a change by somebody else
+	deposed bool
 }
 
 func (g *group) State() State {
@@ -31,7 +32,7 @@ func (g *group) State() State {
 
 func (g *group) Wait(ctx context.Context, _ string, _ uint64) error { <-ctx.Done(); return ctx.Err() }
 func (g *group) Age() time.Duration                                 { return 0 }
-func (g *group) IsLeader() bool                                     { return true }
+func (g *group) IsLeader() bool                                     { return !g.deposed }
 func (g *group) Verify(context.Context) error                       { return nil }
 func (g *group) Linearize(context.Context) error                    { return nil }
 

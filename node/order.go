@@ -25,11 +25,12 @@ type Order struct {
 // Order carries an order out, or sees to it that it will be. It works on the Raft leader only; elsewhere it
 // fails with pgctl.CodeUnavailable.
 func (n *Node) Order(ctx context.Context, o Order) error {
+	if err := n.leads(); err != nil {
+		return err
+	}
 	state := n.Store.State()
 	instances := slices.Collect(state.Instances(o.Cluster))
 	switch {
-	case !n.Quorum.IsLeader():
-		return pgctl.Errorf(pgctl.CodeUnavailable, "this daemon does not lead the Raft group")
 	case o.Instance != "" && !slices.ContainsFunc(instances, func(i pgctl.Instance) bool { return i.Name == o.Instance }):
 		return pgctl.Errorf(pgctl.CodeNotFound, "cluster %s has no instance %q", o.Cluster, o.Instance).At("instance")
 	case !o.At.IsZero() && !o.At.After(n.Wall()):

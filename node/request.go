@@ -32,6 +32,9 @@ const requestTimeout = 15 * time.Second
 // Ask hands an operator's wish to the controller and waits until it was taken up or refused. It works
 // on the Raft leader only; elsewhere it fails with pgctl.CodeUnavailable.
 func (n *Node) Ask(ctx context.Context, w Wish) error {
+	if err := n.leads(); err != nil {
+		return err
+	}
 	state := n.Store.State()
 	r := &request{ask: ha.Request{Failover: w.Failover, Lossy: w.Lossy, OldDead: w.OldDead}, answer: make(chan error, 1)}
 	l, led := state.Leadership(w.Cluster)
@@ -52,6 +55,15 @@ func (n *Node) Ask(ctx context.Context, w Wish) error {
 	return n.submit(ctx, w.Cluster, r)
 }
 
+// leads refuses what only the Raft leader may answer. It comes before any look at the state: that of a server
+// that has just started is an old one, or empty, and others may still take it for the leader that it was.
+func (n *Node) leads() error {
+	if n.Quorum == nil || !n.Quorum.IsLeader() {
+		return pgctl.Errorf(pgctl.CodeUnavailable, "this daemon does not lead the Raft group")
+	}
+	return nil
+}
+
 // checkpoint makes the leader's stop for a switchover short.
 func (n *Node) checkpoint(ctx context.Context, l pgctl.Leadership, instances []pgctl.Instance) {
 	for _, i := range instances {
@@ -69,8 +81,8 @@ func (n *Node) checkpoint(ctx context.Context, l pgctl.Leadership, instances []p
 
 // submit hands a request to the controller and waits until it was taken up or refused.
 func (n *Node) submit(ctx context.Context, cluster string, r *request) error {
-	if !n.Quorum.IsLeader() {
-		return pgctl.Errorf(pgctl.CodeUnavailable, "this daemon does not lead the Raft group")
+	if err := n.leads(); err != nil {
+		return err
 	}
 	n.mu.Lock()
 	if n.requests[cluster] != nil {
