@@ -55,6 +55,7 @@ func TestDocumentedCommands(t *testing.T) {
 	first := filepath.Join(root, "docs/quickstart.md")
 	pages = append([]string{first}, slices.DeleteFunc(append(pages, filepath.Join(root, "README.md")), func(p string) bool { return p == first })...)
 	r := &reader{t: t}
+	t.Cleanup(func() { _, _ = try("", "dev", "up") }) // pages kill hosts: no other scenario is to miss them when this one fails
 	for _, page := range pages {
 		r.dir = t.TempDir()
 		for from, to := range map[string]string{
