@@ -2,12 +2,14 @@ package raftstore
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"runtime"
 	"slices"
 
 	"github.com/pgctl/pgctl"
@@ -112,29 +114,89 @@ func readSnapshot(from io.Reader, each func(*table, any) error) (uint64, error) 
 	if err := json.Unmarshal(line, &header); err != nil {
 		return 0, damaged(err)
 	}
-	count := uint64(0)
-	var buffer []byte
-	for ; ; count++ {
-		tag, err := r.ReadByte()
-		if err != nil {
-			return 0, damaged(err)
-		}
-		if tag == 0 {
-			break
-		}
-		tb, err := tableOf(tag)
-		if err != nil {
-			return 0, damaged(err)
-		}
-		row, err := readRow(r, tb, &buffer)
-		if err != nil {
-			return 0, damaged(err)
-		}
-		if err := each(tb, row); err != nil {
-			return 0, damaged(err)
-		}
+	count, err := readRows(r, each)
+	if err != nil {
+		return 0, damaged(err)
 	}
 	return header.Index, readTrailer(r, count)
+}
+
+// rowsDecodedTogether is large enough that handing over costs nothing beside decoding.
+const rowsDecodedTogether = 256
+
+// decoding is a number of rows that one goroutine decodes.
+type decoding struct {
+	tables []*table
+	raw    [][]byte
+	rows   []any
+	err    error // the first of them
+	done   chan struct{}
+}
+
+func (d *decoding) run() {
+	defer close(d.done)
+	for i, tb := range d.tables {
+		row, err := decodeRow(tb, d.raw[i])
+		if err != nil {
+			d.err = err
+			return
+		}
+		d.rows = append(d.rows, row)
+	}
+}
+
+// readRows hands over the rows in their order, and counts them. Decoding is most of the work of a restart, so
+// all processors share it.
+func readRows(r *sumReader, each func(*table, any) error) (count uint64, err error) {
+	var waiting []*decoding
+	next := func() {
+		first := waiting[0]
+		waiting = waiting[1:]
+		<-first.done
+		for i, row := range first.rows {
+			if err == nil {
+				err = each(first.tables[i], row)
+			}
+		}
+		err = cmp.Or(err, first.err)
+	}
+	defer func() {
+		for len(waiting) > 0 { // what was begun has ended when this returns
+			next()
+		}
+	}()
+	for more := true; more; {
+		d := &decoding{done: make(chan struct{})}
+		for more && len(d.tables) < rowsDecodedTogether {
+			if more, err = d.read(r); err != nil {
+				return 0, err
+			}
+		}
+		count += uint64(len(d.tables))
+		waiting = append(waiting, d)
+		go d.run()
+		if len(waiting) > runtime.GOMAXPROCS(0) {
+			if next(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return count, nil
+}
+
+// read takes one row from the file; false at the mark behind the last one.
+func (d *decoding) read(r *sumReader) (bool, error) {
+	tag, err := r.ReadByte()
+	if err != nil || tag == 0 {
+		return false, err
+	}
+	tb, err := tableOf(tag)
+	if err != nil {
+		return false, err
+	}
+	raw, err := readRow(r, tb)
+	d.tables, d.raw = append(d.tables, tb), append(d.raw, raw)
+	return true, err
 }
 
 func readLine(r *sumReader) ([]byte, error) {
@@ -149,7 +211,7 @@ func readLine(r *sumReader) ([]byte, error) {
 	return nil, errors.New("the header is too long")
 }
 
-func readRow(r *sumReader, tb *table, buffer *[]byte) (any, error) {
+func readRow(r *sumReader, tb *table) ([]byte, error) {
 	size, err := binary.ReadUvarint(r)
 	if err != nil {
 		return nil, err
@@ -157,11 +219,9 @@ func readRow(r *sumReader, tb *table, buffer *[]byte) (any, error) {
 	if size > maxRow {
 		return nil, fmt.Errorf("a row of %s with %d bytes", tb.name, size)
 	}
-	*buffer = slices.Grow((*buffer)[:0], int(size))[:size]
-	if _, err := io.ReadFull(r, *buffer); err != nil {
-		return nil, err
-	}
-	return decodeRow(tb, *buffer)
+	raw := make([]byte, size)
+	_, err = io.ReadFull(r, raw)
+	return raw, err
 }
 
 // decodeRow reads a row that can be kept: one with a key.

@@ -14,24 +14,24 @@ import (
 // A standby was away for so long that its slot was lost and its leader let go of the log that it needs: it is
 // copied anew by itself, its old data is kept, and people are told why.
 func TestStandbyIsTooOld(t *testing.T) {
-	apply(t, manifest("late", 2))
-	well(t, "late", 1)
-	w := write(t, "late")
+	apply(t, manifest("belated", 2))
+	well(t, "belated", 1)
+	w := write(t, "belated")
 	more(t, w)
-	leads, _ := leader(t, "late")
+	leads, _ := leader(t, "belated")
 	var away api.InstanceDetail
-	for _, i := range get[api.ClusterDetail](t, "show", "late").Instances {
+	for _, i := range get[api.ClusterDetail](t, "show", "belated").Instances {
 		if i.Name != leads {
 			away = i
 		}
 	}
 	do(t, "dev", "kill", away.Host)
 	more(t, w)
-	letGo(t, "late", leads, away)
+	letGo(t, "belated", leads, away)
 	do(t, "dev", "start", away.Host)
-	said(t, "late", away.Name, "cannot go on with the data of its life "+string(away.Life), "the leader has its own only from")
-	well(t, "late", 1)
-	for _, i := range get[api.ClusterDetail](t, "show", "late").Instances {
+	said(t, "belated", away.Name, "cannot go on with the data of its life "+string(away.Life), "the leader has its own only from")
+	well(t, "belated", 1)
+	for _, i := range get[api.ClusterDetail](t, "show", "belated").Instances {
 		if i.Name == away.Name && i.Life == away.Life {
 			t.Errorf("%s has its former life", i.Name)
 		}
@@ -41,7 +41,7 @@ func TestStandbyIsTooOld(t *testing.T) {
 		t.Errorf("the old data is not kept: %s", kept)
 	}
 	nothingLost(t, w)
-	do(t, "delete", "late", "--yes", "late")
+	do(t, "delete", "belated", "--yes", "belated")
 }
 
 // letGo makes a leader remove the log that a member's slot kept, as a disk that becomes full does.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -133,4 +134,38 @@ func fill(t *testing.T, path string) {
 func alive(pid int) bool {
 	state, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	return err == nil && !strings.Contains(string(state), ") Z ")
+}
+
+// A folder that the daemon may not write to keeps it from starting; one that PostgreSQL may not enter is an
+// event. Both say what to do, and what was ordered is done as soon as it can be.
+func TestFoldersThatMayNotBeWritten(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(world.dir, "dev-4/pgctl.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "pgctl.toml")
+	own := regexp.MustCompile(`(?m)^data_dir = .*$`)
+	if err := os.WriteFile(config, own.ReplaceAll(text, []byte(`data_dir = "/proc/pgctl"`)), 0o600); err != nil { // where not even root makes folders
+		t.Fatal(err)
+	}
+	if out := refused(t, "", "daemon", "--config", config); !containsAll(out, []string{"/proc/pgctl", "may make and write to"}) {
+		t.Errorf("a folder that cannot be made: %s", out)
+	}
+	if os.Getuid() != 0 {
+		t.Skip("PostgreSQL has a user of its own where root runs the daemons only")
+	}
+	folder := filepath.Join(world.dir, "dev-4/data/instances")
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.Chmod(folder, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(folder, 0o755) })
+	if out, err := try(manifest("locked", 2, "pgctl: {placement: {dataCenters: [a]}}"), "apply", "-f", "-", "--yes"); err != nil { // dev-1 and dev-4
+		t.Fatalf("apply: %v\n%s", err, out)
+	}
+	said(t, "locked", "tried again and again", "must let the user postgres pass")
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	well(t, "locked", 1)
+	do(t, "delete", "locked", "--yes", "locked")
 }
