@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/raftstore/raftlog"
 	"go.etcd.io/bbolt"
 )
 
@@ -24,7 +25,8 @@ const stallLimit = 20 * time.Second
 // disk is the data folder: a lock, a version, the log and Raft's few durable values. The first write
 // that fails ends the server: what is on disk is not known any more.
 type disk struct {
-	*raftboltdb.BoltStore
+	*raftlog.Log
+	values  *raftboltdb.BoltStore // term and vote, which change with elections only
 	lock    *os.File
 	fail    func(error)
 	running atomic.Bool // Raft's own goroutines call from now on
@@ -42,17 +44,22 @@ func openDisk(dir string, fail func(error)) (*disk, error) {
 	if err := checkVersion(dir); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	bolt, err := raftboltdb.New(raftboltdb.Options{
+	values, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(dir, "raft.db"), MsgpackUseNewTimeFormat: true,
 		BoltOptions: &bbolt.Options{
 			Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 		},
 	})
 	if err != nil {
-		return nil, errors.Join(pgctl.Errorf(pgctl.CodeUnavailable, "the log in %s cannot be opened: %v", dir, err),
+		return nil, errors.Join(pgctl.Errorf(pgctl.CodeUnavailable, "Raft's term and vote in %s cannot be read: %v", dir, err),
 			lock.Close())
 	}
-	return &disk{BoltStore: bolt, lock: lock, fail: fail}, nil
+	log, err := raftlog.Open(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, errors.Join(pgctl.Errorf(pgctl.CodeUnavailable, "the log in %s cannot be opened: %v", dir, err).
+			WithHint("where it is damaged, this server must not go on with it; the others have what it had"), values.Close(), lock.Close())
+	}
+	return &disk{Log: log, values: values, lock: lock, fail: fail}, nil
 }
 
 // LockFolder makes sure that only one daemon uses a folder: CodeConflict when another one does. Closing
@@ -76,7 +83,7 @@ func LockFolder(dir string) (*os.File, error) {
 }
 
 // Close closes the log and gives the folder free.
-func (d *disk) Close() error { return errors.Join(d.BoltStore.Close(), d.lock.Close()) }
+func (d *disk) Close() error { return errors.Join(d.Log.Close(), d.values.Close(), d.lock.Close()) }
 
 // written looks at the outcome of a write.
 func (d *disk) written(what string, err error) error {
@@ -98,22 +105,28 @@ func (d *disk) StoreLogs(logs []*raft.Log) error {
 		_ = d.written("the log", fmt.Errorf("no answer within %v", stallLimit))
 	})
 	defer stall.Stop()
-	return d.written("the log", d.BoltStore.StoreLogs(logs))
+	return d.written("the log", d.Log.StoreLogs(logs))
 }
 
 // DeleteRange removes entries.
 func (d *disk) DeleteRange(first, last uint64) error {
-	return d.written("the log", d.BoltStore.DeleteRange(first, last))
+	return d.written("the log", d.Log.DeleteRange(first, last))
 }
+
+// Get reads one of Raft's durable values.
+func (d *disk) Get(key []byte) ([]byte, error) { return d.values.Get(key) }
+
+// GetUint64 reads one of Raft's durable values.
+func (d *disk) GetUint64(key []byte) (uint64, error) { return d.values.GetUint64(key) }
 
 // Set writes one of Raft's durable values.
 func (d *disk) Set(key, value []byte) error {
-	return d.vital(d.BoltStore.Set(key, value))
+	return d.vital(d.values.Set(key, value))
 }
 
 // SetUint64 writes one of Raft's durable values.
 func (d *disk) SetUint64(key []byte, value uint64) error {
-	return d.vital(d.BoltStore.SetUint64(key, value))
+	return d.vital(d.values.SetUint64(key, value))
 }
 
 // vital ends Raft's main goroutine when its term or vote cannot be written: Raft would panic, and

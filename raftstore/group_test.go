@@ -237,7 +237,7 @@ func TestAFailingDiskStopsTheServer(t *testing.T) {
 	g := newGroup(t, 3, nil)
 	leader := g.leader()
 	s := g.stores[leader]
-	must(t, s.disk.BoltStore.Close()) // every write fails from now on
+	must(t, s.disk.Log.Close()) // every write fails from now on
 	_, err := s.Apply(context.Background(), PutSetting{Key: "k"})
 	if err != nil && !errors.Is(err, ErrOutcomeUnknown) && pgctl.CodeOf(err) != pgctl.CodeUnavailable {
 		t.Fatal(err)

@@ -189,7 +189,7 @@ func (g *group) lose(mu *sync.RWMutex, wires *network, way int) {
 		wires.set(address, false)
 		return
 	case "crashed":
-		must(g.t, victim.disk.BoltStore.Close()) // whoever asks it from now on does not hear an outcome
+		must(g.t, victim.disk.Log.Close()) // whoever asks it from now on does not hear an outcome
 		wires.set(address, true)
 	}
 	mu.Lock()

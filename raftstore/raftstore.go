@@ -200,7 +200,7 @@ func (s *Store) snapshotBySize() {
 	}
 }
 
-const versionLine = "pgctl raftstore 1\n"
+const versionLine = "pgctl raftstore 2\n"
 
 // checkVersion writes the version of a new folder, and refuses one of another version.
 func checkVersion(dir string) error {
