@@ -152,7 +152,7 @@ func TestFoldersThatMayNotBeWritten(t *testing.T) {
 		t.Errorf("a folder that cannot be made: %s", out)
 	}
 	if os.Getuid() != 0 {
-		t.Skip("PostgreSQL has a user of its own where root runs the daemons only")
+		t.Skip("needs root, with which PostgreSQL has a user of its own")
 	}
 	folder := filepath.Join(world.dir, "dev-4/data/instances")
 	if err := errors.Join(os.MkdirAll(folder, 0o755), os.Chmod(folder, 0o700)); err != nil {
