@@ -31,7 +31,7 @@ type agenda struct {
 	cursor    int
 	restless  map[string]bool // the last look found something to do or to wait for
 
-	lastWaiting string // the last of them that came in turn
+	waiting []string // what waits for its turn in this lap
 }
 
 func newAgenda() agenda {
@@ -53,19 +53,17 @@ func (c *controller) round(ctx context.Context) {
 // due are the clusters that this round looks at.
 func (c *controller) due(state State) map[string]bool {
 	a, due := &c.agenda, map[string]bool{}
-	waiting := maps.Clone(a.restless)
 	for instance := range c.node.Observer.takeNews() {
 		due[instance[:max(strings.LastIndexByte(instance, '-'), 0)]] = true
 	}
-	for host, age := range c.node.Observer.Hosts() {
-		if age <= ha.Fresh {
-			continue
-		}
-		for i := range state.InstancesOf(host) {
-			waiting[i.Cluster] = true
-		}
+	if len(a.waiting) == 0 { // they have all had their turn, which takes one round but in a disaster
+		a.waiting = c.restless(state)
 	}
-	a.inTurn(waiting, due)
+	turn := min(len(a.waiting), roundBudget)
+	for _, name := range a.waiting[:turn] {
+		due[name] = true
+	}
+	a.waiting = a.waiting[turn:]
 	for _, name := range c.node.requested() {
 		due[name] = true
 	}
@@ -76,18 +74,19 @@ func (c *controller) due(state State) map[string]bool {
 	return due
 }
 
-// inTurn moves those that wait to those that are due, as many as a round may look at, beginning after the
-// last one that it moved.
-func (a *agenda) inTurn(waiting, due map[string]bool) {
-	names := slices.Sorted(maps.Keys(waiting))
-	from, found := slices.BinarySearch(names, a.lastWaiting)
-	if found {
-		from++
+// restless are the clusters in which something is going on, or that have an instance on a silent host.
+func (c *controller) restless(state State) []string {
+	names := slices.Collect(maps.Keys(c.agenda.restless))
+	for host, age := range c.node.Observer.Hosts() {
+		if age <= ha.Fresh {
+			continue
+		}
+		for i := range state.InstancesOf(host) {
+			names = append(names, i.Cluster)
+		}
 	}
-	for n := range min(len(names), roundBudget) {
-		a.lastWaiting = names[(from+n)%len(names)]
-		due[a.lastWaiting] = true
-	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // list makes the list of all clusters anew when one may have been declared, changed or purged.

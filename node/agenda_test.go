@@ -97,24 +97,30 @@ func TestOnlyWhatIsDueIsLookedAt(t *testing.T) {
 
 // TestThousandsThatWaitComeInTurn: a data center is gone, and more clusters wait than a round may look at.
 func TestThousandsThatWaitComeInTurn(t *testing.T) {
-	a, waiting := newAgenda(), map[string]bool{}
+	n := New(Config{Host: "one", Clock: func() time.Duration { return time.Hour }, Log: slog.New(slog.DiscardHandler)})
+	c := newController(n)
 	for n := range 2*roundBudget + 1 {
-		waiting[fmt.Sprintf("cluster-%04d", n)] = true
+		c.agenda.restless[fmt.Sprintf("cluster-%04d", n)] = true
 	}
 	seen := map[string]bool{}
-	for range 3 {
-		due := map[string]bool{}
-		a.inTurn(waiting, due)
-		if len(due) != roundBudget {
-			t.Fatalf("a round looks at %d", len(due))
+	for _, want := range []int{roundBudget, roundBudget, 1, roundBudget} {
+		due := c.due(&fleet{})
+		if len(due) != want {
+			t.Fatalf("a round looks at %d, not %d", len(due), want)
 		}
 		maps.Copy(seen, due)
 	}
-	if len(seen) != len(waiting) {
-		t.Errorf("three rounds looked at %d of %d", len(seen), len(waiting))
+	if len(seen) != len(c.agenda.restless) {
+		t.Errorf("one lap looked at %d of %d", len(seen), len(c.agenda.restless))
 	}
-	few, due := map[string]bool{"a": true, "b": true}, map[string]bool{}
-	if a.inTurn(few, due); len(due) != 2 {
-		t.Errorf("of two that wait %d come", len(due))
+	clear(c.agenda.restless)
+	for range 3 {
+		c.due(&fleet{})
+	}
+	c.agenda.restless["a"], c.agenda.restless["b"] = true, true
+	for range 2 {
+		if due := c.due(&fleet{}); len(due) != 2 {
+			t.Errorf("of two that wait %d come", len(due))
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,7 +222,7 @@ func (d *daemon) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	running.Go(func() { d.catchUp(ctx) })
+	running.Go(func() { d.catchUp(ctx); boundGarbage(ctx) })
 	running.Go(func() { d.register(ctx) })
 	running.Go(func() { d.removePurged(ctx) })
 	running.Go(func() { d.recordTroubles(ctx) })
@@ -242,11 +241,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	return nil
 }
 
-// garbage is how much of the heap may be garbage before it is collected, in percent of what is alive. Most of a
-// daemon's memory is the state of all clusters, which lives long; Go's 100 % would double it for little gain.
-const garbage = 40
-
-// catchUp waits until the local state is no longer that of before the start. Until then memory is spent freely.
+// catchUp waits until the local state is no longer that of before the start.
 func (d *daemon) catchUp(ctx context.Context) {
 	for ctx.Err() == nil && !d.current.Load() {
 		bounded, cancel := context.WithTimeout(ctx, time.Second)
@@ -255,10 +250,6 @@ func (d *daemon) catchUp(ctx context.Context) {
 		if !d.current.Load() && sleep(ctx, 50*time.Millisecond) != nil {
 			return
 		}
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-		debug.FreeOSMemory()
 	}
 }
 
