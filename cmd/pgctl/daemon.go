@@ -68,12 +68,14 @@ type daemon struct {
 	catalogs catalogs
 	guarding *guarding // nil: no guard is wanted
 	troubles troubles
+	relay    *relay
 	current  atomic.Bool // the local state has had everything that was committed before the start
 }
 
 // runDaemon starts everything, works until ctx ends or the store fails, and stops everything.
 func runDaemon(ctx context.Context, config DaemonConfig) (err error) {
 	d := &daemon{config: config, troubles: make(troubles, 32), log: newLogger(config.Log).With("host", config.Name)}
+	d.relay = &relay{daemon: d, told: map[string]*heardOf{}}
 	if d.identity, err = pki.Load(config.TLS.CA, config.TLS.Cert, config.TLS.Key, time.Now()); err != nil {
 		return err
 	}

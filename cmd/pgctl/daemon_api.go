@@ -26,7 +26,7 @@ func (d *daemon) apiOptions() server.Options {
 	a := apiDaemon{d}
 	return server.Options{
 		Host: d.config.Name, Version: version(), Log: d.log, Allows: allows,
-		State: a, Waiter: a, Clusters: a, Settings: a, Manifests: a, Operator: a, Passwords: a, Live: apiLive{d}, Servers: a, Snapshots: a,
+		State: a, Waiter: a, Clusters: a, Settings: a, Manifests: a, Operator: a, Passwords: a, Live: d.relay, Servers: a, Snapshots: a,
 	}
 }
 
@@ -312,64 +312,6 @@ func (s apiState) Settings() []api.SettingEntry {
 func (s apiState) Setting(key string) ([]byte, uint64, bool) {
 	found, ok := s.State.Setting(key)
 	return []byte(found.Value), found.Revision, ok
-}
-
-// apiLive is what heartbeats told this daemon.
-type apiLive struct{ *daemon }
-
-// Hosts are the silences of those that were heard.
-func (a apiLive) Hosts() map[string]time.Duration { return a.node.Observer.Hosts() }
-
-// Instances are the last words about a cluster's instances.
-func (a apiLive) Instances(cluster string) []api.Live {
-	state := a.store.State()
-	leadership, _ := state.Leadership(cluster)
-	reports := a.node.Observer.Reports()
-	end := pgctl.LSN(0)
-	for _, heard := range reports {
-		if heard.Report.Life == leadership.Leader && heard.Report.Primary {
-			end = heard.Report.End.LSN
-		}
-	}
-	var all []api.Live
-	for i := range state.Instances(cluster) {
-		if heard, ok := reports[i.Name]; ok && heard.Report.Life == i.Life {
-			all = append(all, liveOf(heard, end))
-		}
-	}
-	return all
-}
-
-func liveOf(heard node.Heard, leaderEnd pgctl.LSN) api.Live {
-	r := heard.Report
-	live := api.Live{
-		Instance: r.Instance, Host: heard.Host, Life: r.Life, Open: r.Open, Timeline: r.End.Timeline, LSN: r.End.LSN,
-		Streaming: r.Upstream != "", Problem: firstText(r.LifeLost, r.Failed), AgeMs: heard.Age.Milliseconds(),
-		Pending: r.Pending, Restarted: r.Restarted, Applied: r.Applied, Armed: r.Armed, Unguarded: r.Unguarded,
-	}
-	switch r.State {
-	case ha.Running:
-		live.State, live.Role = api.StateRunning, api.RoleStandby
-		if r.Primary {
-			live.Role = api.RolePrimary
-		}
-	case ha.Starting:
-		live.State, live.Doing = api.StateStarting, r.Detail
-	case ha.Making:
-		live.State, live.Doing = api.StateCreating, r.Detail
-	case ha.Absent:
-		live.State, live.Doing = api.StateStopped, "has no data yet"
-	default:
-		live.State = api.StateStopped
-	}
-	if live.Problem != "" && live.State == api.StateStopped {
-		live.State = api.StateFailed
-	}
-	if !r.Primary && leaderEnd > 0 && r.End.LSN > 0 {
-		lag := max(int64(leaderEnd)-int64(r.End.LSN), 0)
-		live.LagBytes = &lag
-	}
-	return live
 }
 
 // sortedKeys are the keys of a map in order.

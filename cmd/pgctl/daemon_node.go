@@ -198,6 +198,7 @@ func (d *daemon) methods() map[string]peer.Method {
 	}
 	methods["parameters"] = d.serveParameters
 	methods["index"] = d.serveIndex
+	methods["live"] = d.relay.serveLive
 	for name, m := range d.secretMethods() {
 		methods[name] = m
 	}

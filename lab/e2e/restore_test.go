@@ -83,6 +83,10 @@ func TestAgentHost(t *testing.T) {
 			do(t, "switchover", "edge", "--to", i.Name, "--wait")
 		}
 	}
+	eventually(t, "the agent says how things are", func() (bool, string) {
+		out, err := try("", "status", "edge", "--context", "", "--address", "127.0.0.4:7432")
+		return err == nil, out
+	})
 	for _, lost := range []string{"dev-2", "dev-1"} {
 		more(t, w)
 		do(t, "dev", "kill", lost)
