@@ -1,11 +1,12 @@
 package pgctl
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Life is one life of one data directory: 8 characters (a–z, 0–9), drawn when the directory is made.
@@ -19,7 +20,12 @@ func (l Life) Valid() bool { return lifePattern.MatchString(string(l)) }
 
 // MemberName is the application_name under which a standby streams. It carries the epoch because the
 // name is a statement: histories were compared with that epoch's leader.
-func (l Life) MemberName(e Epoch) string { return fmt.Sprintf("pgctl.%s@%d", l, e) }
+func (l Life) MemberName(e Epoch) string {
+	if planted.NameWithoutEpoch.On() {
+		e = 0
+	}
+	return "pgctl." + string(l) + "@" + strconv.FormatUint(uint64(e), 10)
+}
 
 // Slot is the name of the life's physical replication slot on every other instance.
 func (l Life) Slot() string { return "pgctl_" + string(l) }
@@ -169,7 +175,7 @@ func (l *Leadership) Record(t Timeline) (TimelineRecord, bool) {
 // the rule's old leader may not simply resume.
 func (l *Leadership) Chosen() (Life, bool) {
 	for _, r := range slices.Backward(l.History) {
-		if r.Epoch > l.SteadyEpoch && r.State != TimelineForeign {
+		if r.Epoch > l.SteadyEpoch && r.State != TimelineForeign && !planted.ResumedAfterChoice.On() {
 			return r.Leader, true
 		}
 	}

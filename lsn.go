@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // LSN is a byte position in the write-ahead log. Zero is "unknown", never a real position: the first
@@ -51,6 +53,9 @@ func (p Position) Known() bool { return p.Timeline != 0 && p.LSN != 0 }
 
 // Compare is negative, zero or positive as p lies before, at or after q.
 func (p Position) Compare(q Position) int {
+	if planted.OrderByPosition.On() {
+		p.Timeline = q.Timeline
+	}
 	switch {
 	case p.Timeline != q.Timeline && p.Timeline < q.Timeline:
 		return -1

@@ -48,6 +48,7 @@ type agent struct {
 	mu       sync.Mutex // guards what others read
 	report   ha.Report
 	observed Observed
+	told     time.Duration // when the report was last sent as news
 	proven   time.Duration // on the node's clock: when the server last proved its health
 	full     bool          // its disk had no room at the last proof
 	frozen   bool          // its postmaster was stopped by a signal then
@@ -130,7 +131,7 @@ func (n *Node) employ(ctx context.Context, i pgctl.Instance, state State) {
 	running, stop := context.WithCancel(ctx)
 	a := &agent{
 		node: n, self: i, server: server, log: log, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
-		running: running, tending: make(chan struct{}, 1), proven: n.Clock(), vouching: vouching{at: n.Clock()},
+		running: running, tending: make(chan struct{}, 1), proven: n.Clock(), vouching: vouching{at: n.lastVouch()},
 	}
 	n.mu.Lock()
 	n.agents[i.Name] = a
@@ -147,6 +148,7 @@ func (a *agent) run(ctx context.Context) {
 	defer close(a.done)
 	var beside sync.WaitGroup
 	beside.Go(func() { a.watch(ctx) })
+	beside.Go(func() { a.watchServer(ctx) })
 	beside.Go(func() { a.prove(ctx) })
 	beside.Go(func() { a.lookAtLeader(ctx) })
 	beside.Go(func() { a.askMembers(ctx) })
@@ -178,6 +180,16 @@ func (a *agent) watch(ctx context.Context) {
 	}
 }
 
+// watchServer wakes the loop at the end of a postmaster, whoever ended it.
+func (a *agent) watchServer(ctx context.Context) {
+	for ctx.Err() == nil {
+		if a.server.AwaitEnd(ctx) {
+			poke(a.wake)
+		}
+		pause(ctx, a.node.until(tendEvery), nil)
+	}
+}
+
 // turn is one round: observe, decide, act, report. It says when to look again.
 func (a *agent) turn(ctx context.Context) time.Duration {
 	state := a.node.Store.State()
@@ -198,7 +210,10 @@ func (a *agent) turn(ctx context.Context) time.Duration {
 	}
 	steps := ha.Act(view)
 	a.publish(view, seen)
-	task := Task{View: view, Cluster: cluster, Hosts: hosts, Until: a.node.leaseEnd(a.self.Cluster, leadership.Epoch)}
+	task := Task{
+		View: view, Cluster: cluster, Hosts: hosts, Until: a.node.leaseEnd(a.self.Cluster, leadership.Epoch),
+		Tell: func() { poke(a.wake) },
+	}
 	if len(steps) == 0 {
 		a.supersede(nil)
 		a.tend(task)
@@ -318,6 +333,9 @@ func upkeepOf(task Task) upkeep {
 // nothing else to do.
 func (a *agent) tend(task Task) {
 	now, about := a.node.Clock(), upkeepOf(task)
+	if task.View.Leadership.Phase != pgctl.Steady && about != a.tended { // an election needs the processors, and mostly ends sooner
+		a.tended, a.tendedAt = about, now
+	}
 	if a.doing != nil || task.View.Server.State != ha.Running || a.failed != 0 && now-a.failed < retryAfter ||
 		about == a.tended && now-a.tendedAt < tendEvery {
 		return

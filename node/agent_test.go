@@ -44,6 +44,7 @@ func (f *fake) Tend(context.Context, Task) error                  { return nil }
 func (f *fake) Prove(context.Context) error                       { return nil }
 func (f *fake) ProbeLeader(context.Context, string, int) ha.Probe { return ha.Probe{} }
 func (f *fake) NoteListed(context.Context, pgctl.Life) error      { return nil }
+func (f *fake) AwaitEnd(context.Context) bool                     { return false }
 func (f *fake) Close() error                                      { return nil }
 func (f *fake) count(do ha.Action) int {
 	f.mu.Lock()

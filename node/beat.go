@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -34,7 +35,7 @@ const beatsRemembered = 64 // 19 s of beats; a lease is 5 s
 
 // beat sends this host's heartbeat to all servers, every Heartbeat and at once when there is news.
 func (n *Node) beat(ctx context.Context) {
-	const apart = 10 * time.Millisecond // news that come together are sent together
+	const apart = 5 * time.Millisecond // news that come together are sent together
 	for {
 		n.sendBeat()
 		sent := n.Clock()
@@ -120,6 +121,9 @@ func (n *Node) Answered(payload []byte) {
 			continue
 		}
 		for cluster, epoch := range a.Leases {
+			if planted.LeaseFromReceipt.On() {
+				b.at.Up = n.Clock()
+			}
 			renewed = n.renew(cluster, epoch, b.at.Add(ha.LeaseTime)) || renewed
 		}
 	}

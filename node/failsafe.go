@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -24,6 +25,14 @@ type vouching struct {
 	told      map[pgctl.Life]time.Duration // on the node's clock: when members were told last in this epoch
 	toldIn    pgctl.Epoch
 	refusal   string // why the leader may not go on, as it was logged last; of the asking goroutine alone
+}
+
+// lastVouch is when an agent that just started may have let a leader go on: it does not know.
+func (n *Node) lastVouch() time.Duration {
+	if planted.VouchForgotten.On() {
+		return -time.Hour
+	}
+	return n.Clock()
 }
 
 // askMembers runs beside an agent's loop. While its instance leads by a lease it tells the members, and

@@ -81,7 +81,7 @@ func newCircle(t *testing.T, hosts ...string) *circle {
 				c.moved = append(c.moved, until)
 			},
 		})
-		a := &agent{node: n, self: i, server: server, log: n.Log, wake: make(chan struct{}, 1), vouching: vouching{at: n.Clock()}}
+		a := &agent{node: n, self: i, server: server, log: n.Log, wake: make(chan struct{}, 1), vouching: vouching{at: n.lastVouch()}}
 		a.report.Life = i.Life // it was looked at
 		n.agents[i.Name] = a
 		c.agents[i.Host], c.servers[i.Host] = a, server
@@ -227,5 +227,14 @@ func TestRenewalsMoveTheDeadline(t *testing.T) {
 	if !n.heldLease("shop", pgctl.Leadership{NextMode: pgctl.Lease}) || n.heldLease("shop", pgctl.Leadership{Mode: pgctl.Quorum}) ||
 		n.heldLease("shop", pgctl.Leadership{NextMode: pgctl.Lease}) {
 		t.Error("a lease of before the cluster went by leases again counts")
+	}
+}
+
+// A member whose agent was started anew does not know whether it let the leader go on a moment before.
+func TestARestartedMemberMayHaveAgreed(t *testing.T) {
+	c := newCircle(t, "one", "two")
+	a := c.agents["two"]
+	if age := a.current(a.node.Clock()).Vouched; age != 0 {
+		t.Errorf("it says that it last agreed %s ago", age)
 	}
 }

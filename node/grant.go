@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -12,20 +13,23 @@ import (
 // is granted when the round succeeded. A deposed or paused Raft leader grants nothing.
 func (n *Node) grant(ctx context.Context) {
 	for pause(ctx, n.until(ha.Heartbeat), nil) {
-		if !n.Quorum.IsLeader() {
-			continue
+		if n.Quorum.IsLeader() {
+			n.grantRound(ctx)
 		}
-		state := n.Store.State()
-		renewals := n.Observer.renewals(state)
-		if len(renewals) == 0 {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, time.Second)
-		err := n.Quorum.Verify(bounded)
-		cancel()
-		if err == nil {
-			n.Observer.granted(renewals, n.Store.State())
-		}
+	}
+}
+
+func (n *Node) grantRound(ctx context.Context) {
+	state := n.Store.State()
+	renewals := n.Observer.renewals(state)
+	if len(renewals) == 0 {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, time.Second)
+	err := n.Quorum.Verify(bounded)
+	cancel()
+	if err == nil || planted.GrantedByDeposed.On() {
+		n.Observer.granted(renewals, n.Store.State())
 	}
 }
 
@@ -34,11 +38,11 @@ func (o *Observer) renewals(state State) map[string]grant {
 	renewals := map[string]grant{}
 	for _, name := range o.leaseClusters(state) {
 		l, led := state.Leadership(name)
-		if !led || !l.ByLease() || l.Phase != pgctl.Steady {
+		if !led || !l.ByLease() || l.Phase != pgctl.Steady && !planted.GrantedWhileRecruiting.On() {
 			continue
 		}
 		for i := range state.Instances(name) {
-			if i.Life == l.Leader {
+			if i.Life == l.Leader || planted.GrantedWhileRecruiting.On() && i.Life == l.Rule.Leader {
 				o.renew(renewals, i, l.Epoch)
 			}
 		}
@@ -84,7 +88,7 @@ func (o *Observer) granted(renewals map[string]grant, state State) {
 	defer o.mu.Unlock()
 	for host, g := range renewals {
 		for cluster, epoch := range g.leases {
-			if l, _ := state.Leadership(cluster); l.Epoch != epoch || l.Phase != pgctl.Steady {
+			if l, _ := state.Leadership(cluster); (l.Epoch != epoch || l.Phase != pgctl.Steady) && !planted.GrantedWhileRecruiting.On() {
 				delete(g.leases, cluster)
 				continue
 			}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"iter"
 	"log/slog"
@@ -166,5 +167,27 @@ func TestALeaseHoldsFromSending(t *testing.T) {
 	n.Answered([]byte("not JSON"))
 	if got := left(boot+ha.LeaseTime+2*time.Second, 3); got != 0 {
 		t.Errorf("over, but %s are left", got)
+	}
+}
+
+// outvoted is a server that believes to lead, and whom no majority hears any more.
+type outvoted struct{ *group }
+
+func (outvoted) Verify(context.Context) error {
+	return pgctl.Errorf(pgctl.CodeUnavailable, "no majority answers")
+}
+
+func TestADeposedServerGrantsNothing(t *testing.T) {
+	for _, deposed := range []bool{false, true} {
+		g := &group{now: leased()}
+		n := New(Config{Host: "one", Store: g, Quorum: g, Log: slog.New(slog.DiscardHandler), Clock: func() time.Duration { return boot }})
+		if deposed {
+			n.Quorum = outvoted{g}
+		}
+		n.Observer.hear("one", 7, []ha.Report{leaderWord()})
+		n.grantRound(t.Context())
+		if granted := len(n.Observer.grants) > 0; granted == deposed {
+			t.Errorf("deposed %v: granted %v", deposed, granted)
+		}
 	}
 }

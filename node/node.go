@@ -78,6 +78,8 @@ type LocalServer interface {
 	Prober
 	// NoteListed notes durably which leader said that it will ask this instance before it goes on by itself.
 	NoteListed(ctx context.Context, leader pgctl.Life) error
+	// AwaitEnd waits for the end of the postmaster that runs; false when that cannot be waited for, or ctx ended.
+	AwaitEnd(ctx context.Context) bool
 	Close() error
 }
 
@@ -101,6 +103,7 @@ type Task struct {
 	Cluster pgctl.Cluster
 	Hosts   map[string]pgctl.Host
 	Until   pgctl.Instant // the end of the lease by which the instance leads; the zero Instant for none
+	Tell    func()        // has the agent look, and report, before the step's end; may be nil
 }
 
 // Config wires a node.

@@ -8,6 +8,7 @@ import (
 )
 
 const (
+	soonLook  = 5 * time.Millisecond  // while nothing but its members' first answers keeps a leader from being steady
 	quickLook = 10 * time.Millisecond // while Postgres is about to get somewhere by itself; a look costs less than 1 ms
 	slowLook  = 50 * time.Millisecond // while others, or a step that wakes the loop at its end, are waited for
 )
@@ -21,6 +22,8 @@ func pace(v ha.InstanceView, doing bool) time.Duration {
 		return ha.Heartbeat
 	case doing && s.State == ha.Running:
 		return slowLook
+	case l.Phase == pgctl.Promoting && l.Leader == v.Self.Life && s.Primary:
+		return soonLook
 	case s.State == ha.Starting, // it recovers, or shuts down
 		l.Phase == pgctl.Promoting && l.Leader == v.Self.Life,                                         // its members connect and flush
 		!s.Primary && s.State == ha.Running && s.Receiver == "" && v.Local.Pledge < l.Epoch && !doing: // its end of log has to settle

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"reflect"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -17,8 +16,8 @@ func (e CopyNeeded) Error() string { return e.Err.Error() }
 // Unwrap gives the cause.
 func (e CopyNeeded) Unwrap() error { return e.Err }
 
-// publish makes what was seen this host's word about the instance, and sends it at once when it is
-// news.
+// publish makes what was seen this host's word about the instance, and sends it at once when it is news. During
+// an election it is said again at every tick of the controllers: a beat that got lost must not delay them.
 func (a *agent) publish(v ha.InstanceView, seen Observed) {
 	a.mu.Lock()
 	seen.DiskFull, seen.Frozen = a.full, a.frozen
@@ -26,8 +25,11 @@ func (a *agent) publish(v ha.InstanceView, seen Observed) {
 	report := a.describe(v, seen)
 	a.tellLoss(report.LifeLost)
 	a.mu.Lock()
-	news := v.Leadership.Phase != pgctl.Steady && !reflect.DeepEqual(report, a.report) ||
-		!reflect.DeepEqual(report.Essence(), a.report.Essence())
+	now := a.node.Clock()
+	news := !report.Same(&a.report) || v.Leadership.Phase != pgctl.Steady && (!report.SameAll(&a.report) || now-a.told >= ha.Tick)
+	if news {
+		a.told = now
+	}
 	a.report, a.observed = report, seen
 	a.mu.Unlock()
 	if news {

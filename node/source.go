@@ -21,6 +21,9 @@ const (
 	sourceTimeout = 2 * time.Second
 	sourceRetry   = 20 * time.Millisecond
 	sourceAgain   = time.Second // while nothing comes from a leader that said everything
+
+	sourcePatience = sourceTimeout / 2 // who asks early is answered at the end of the promotion
+	sourceLook     = 2 * time.Millisecond
 )
 
 // fetchSource asks the leader of this epoch about its data when that is needed.
@@ -72,16 +75,22 @@ func (a *agent) askSource(v *ha.InstanceView, hosts map[string]pgctl.Host) {
 
 // asSource answers with what this instance holds, if it leads that epoch and its data can be followed.
 func (a *agent) asSource(ctx context.Context, epoch pgctl.Epoch) (ha.Source, error) {
+	var o Observed
+	for deadline := a.node.Clock() + sourcePatience; ; {
+		l, _ := a.node.Store.State().Leadership(a.self.Cluster)
+		a.mu.Lock()
+		o = a.observed
+		a.mu.Unlock()
+		if ha.Followable(l, a.self.Life, epoch, o) {
+			break
+		}
+		if l.Epoch > epoch || a.node.Clock() > deadline || !pause(ctx, sourceLook, nil) {
+			return ha.Source{}, pgctl.Errorf(pgctl.CodeConflict, "%s is not ready to be followed in epoch %d", a.self.Name, epoch)
+		}
+	}
 	state := a.node.Store.State()
-	l, _ := state.Leadership(a.self.Cluster)
 	cluster, _ := state.Cluster(a.self.Cluster)
 	host, _ := state.Host(a.self.Host)
-	a.mu.Lock()
-	o := a.observed
-	a.mu.Unlock()
-	if !ha.Followable(l, a.self.Life, epoch, o) {
-		return ha.Source{}, pgctl.Errorf(pgctl.CodeConflict, "%s is not ready to be followed in epoch %d", a.self.Name, epoch)
-	}
 	// The end is that of the last look, at most a moment old: whoever asks has stopped receiving before
 	// it asked, and what it received was flushed here earlier. So look again if it may be older.
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -90,8 +99,15 @@ func (a *agent) asSource(ctx context.Context, epoch pgctl.Epoch) (ha.Source, err
 	if o.State != ha.Running || !o.Primary {
 		return ha.Source{}, pgctl.Errorf(pgctl.CodeUnavailable, "%s does not answer", a.self.Name)
 	}
+	var streaming []pgctl.Life
+	for _, s := range o.Senders {
+		if s.Epoch == epoch && s.Streaming {
+			streaming = append(streaming, s.Life)
+		}
+	}
 	return ha.Source{
-		Life: a.self.Life, Epoch: epoch, SystemID: o.Local.SystemID, Timeline: o.End.Timeline, History: o.History,
+		Streaming: streaming,
+		Life:      a.self.Life, Epoch: epoch, SystemID: o.Local.SystemID, Timeline: o.End.Timeline, History: o.History,
 		End: o.End.LSN, Oldest: o.Oldest, Checkpoint: o.Checkpoint, Address: host.Address, Port: cluster.Port,
 	}, nil
 }

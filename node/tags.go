@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/node/ha"
 )
@@ -17,7 +19,9 @@ func (a *agent) applyTags(v *ha.InstanceView, tags map[string]pgctl.Tags, hosts 
 	if v.Server.Directory == ha.NoDirectory {
 		from = ""
 		for _, m := range v.Members {
-			if tags[m.Name].CloneFrom && m.Name != a.self.Name && a.problem == "" { // after a failure the leader's copy is taken
+			// One that does not stream may have been promoted by hand: its copy would pass for the leader's data. After
+			// a failure the leader's copy is taken.
+			if tags[m.Name].CloneFrom && slices.Contains(v.Source.Streaming, m.Life) && a.problem == "" {
 				from = m.Name
 			}
 		}

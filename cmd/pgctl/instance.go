@@ -91,7 +91,9 @@ type localServer struct {
 	leaderEnd pgctl.LSN // of the upstream, as last heard
 	oldest    pgctl.LSN // of a primary: it has its log from here on
 	oldestAt  time.Duration
-	copied    uint64   // bytes of a copy under way
+	copied    uint64 // bytes of a copy under way
+	moved     uint64 // bytes that a recovery or a rewind has moved
+	movedAt   time.Duration
 	atEnd     int      // looks in a row that saw the end of local WAL
 	inPlace   bool     // what is pending only a restart in place brings about
 	repaired  []string // what was put right in the files since the last upkeep
@@ -186,16 +188,9 @@ func (s *localServer) noteLocal(change func(*ha.Local)) error {
 func (s *localServer) assume(ctx context.Context, change func(*posture)) error {
 	s.files.Lock()
 	defer s.files.Unlock()
-	s.mu.Lock()
-	next := s.posture
-	s.mu.Unlock()
-	change(&next)
-	if err := s.save("posture.json", next); err != nil {
+	if err := s.resolve(change); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.posture = next
-	s.mu.Unlock()
 	changed, refused, err := s.apply(ctx)
 	if refused != nil {
 		s.log.Warn("the declaration is refused; the one before stays", "error", refused)
@@ -207,6 +202,28 @@ func (s *localServer) assume(ctx context.Context, change func(*posture)) error {
 		return nil // a server that cannot be asked is looked at again before anything rests on its settings
 	}
 	return s.pg.Reload(ctx) // a former daemon wrote the files and was killed before it said so
+}
+
+// notePosture changes what a posture says that the files do not show.
+func (s *localServer) notePosture(change func(*posture)) error {
+	s.files.Lock()
+	defer s.files.Unlock()
+	return s.resolve(change)
+}
+
+// resolve puts a posture on disk before it counts. The caller holds files.
+func (s *localServer) resolve(change func(*posture)) error {
+	s.mu.Lock()
+	next := s.posture
+	s.mu.Unlock()
+	change(&next)
+	if err := s.save("posture.json", next); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.posture = next
+	return nil
 }
 
 // configure renders the files for the present posture and declaration, puts them in place and lets a

@@ -14,8 +14,10 @@ import (
 	"github.com/pgctl/pgctl/provision/postgres/control"
 )
 
-// oldestEvery is how often a primary looks from where on it has its log.
-const oldestEvery = 2 * time.Second
+const (
+	oldestEvery   = 2 * time.Second // a primary looks from where on it has its log
+	progressEvery = time.Second     // processes are looked at; whoever makes none for ten seconds has failed
+)
 
 // Observe is one cheap look at the instance.
 func (s *localServer) Observe(ctx context.Context) node.Observed {
@@ -33,6 +35,9 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 	o.Local, o.Version, o.Pending, o.InPlace, o.Slots = s.local, s.pg.Version.Version, s.pending, s.inPlace, seen.Slots
 	o.Applied = s.applied
 	o.Open, o.Promoted, o.Stopped = s.posture.Open, s.posture.Promoted, s.stopped
+	if s.stopped != nil {
+		o.Handed = s.stopped.Epoch
+	}
 	if up := s.posture.Upstream; up != nil {
 		o.Upstream, o.Address = up.Name, up.Host
 	}
@@ -53,7 +58,10 @@ func (s *localServer) Observe(ctx context.Context) node.Observed {
 		s.atEnd = 0
 		s.readControl(ctx, &o)
 		o.Timeline = s.settled.Timeline
-		o.Progress = s.copied + s.pg.Processes.Progress(s.pg.PGData())
+		if now := s.around.clock(); s.movedAt == 0 || now-s.movedAt >= progressEvery {
+			s.moved, s.movedAt = s.pg.Processes.Progress(s.pg.PGData()), now
+		}
+		o.Progress = s.copied + s.moved
 		o.Open = o.Open && o.State != ha.Down
 		return o
 	case seen.InRecovery:
@@ -193,6 +201,9 @@ func (s *localServer) observePrimary(ctx context.Context, o *node.Observed, seen
 		return 1
 	})
 }
+
+// AwaitEnd waits for the end of the postmaster.
+func (s *localServer) AwaitEnd(ctx context.Context) bool { return s.pg.AwaitEnd(ctx) }
 
 // Prove looks for signs of life on a path of its own. An answer of any kind is life.
 func (s *localServer) Prove(ctx context.Context) error {

@@ -25,7 +25,7 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 	case ha.Stop:
 		return s.stop(ctx, task)
 	case ha.Detach:
-		return s.detach(ctx)
+		return s.detach(ctx, task)
 	case ha.PledgeTo:
 		return s.noteLocal(func(l *ha.Local) { // whoever can pledge is consistent: a rewind before it is over
 			l.Pledge, l.Rewinding, l.Rewound = max(l.Pledge, task.Epoch), 0, false
@@ -49,7 +49,7 @@ func (s *localServer) Do(ctx context.Context, task node.Task) error {
 	case ha.Reload:
 		return s.pg.Reload(ctx)
 	case ha.Checkpoint:
-		return s.pg.Checkpoint(ctx)
+		return s.pg.PrepareStop(ctx)
 	case ha.Arm:
 		return s.arm(task)
 	case ha.Disarm:
@@ -216,17 +216,21 @@ func (s *localServer) stop(ctx context.Context, task node.Task) error {
 	if err := s.pg.DismissSessions(ctx); err != nil {
 		s.log.Info("sessions were not ended before the stop, which ends them too", "error", err)
 	}
-	clean, err := s.pg.Stop(ctx, task.Budget)
+	clean, err := s.pg.StopTelling(ctx, task.Budget, func() {
+		if task.Epoch != 0 && task.Tell != nil && s.noteStop(ctx, task.Epoch) == nil { // or it is noted at the end
+			task.Tell() // others wait for nothing else
+		}
+	})
 	if err != nil {
 		return err
-	}
-	if err := s.disarm(); err != nil {
-		s.log.Warn("the guard's deadline was not taken back; it is tried again", "error", err)
 	}
 	if clean && task.Epoch != 0 {
 		if err := s.noteStop(ctx, task.Epoch); err != nil {
 			return err
 		}
+	}
+	if err := s.disarm(); err != nil {
+		s.log.Warn("the guard's deadline was not taken back; it is tried again", "error", err)
 	}
 	return s.assume(ctx, func(p *posture) { p.Names, p.Upstream, p.Open = config.Nobody, nil, false })
 }
@@ -289,9 +293,13 @@ func (s *localServer) dismissed(ctx context.Context) error {
 }
 
 // detach makes sure that nothing streams into this instance, nor will after a restart. It goes on
-// serving reads.
-func (s *localServer) detach(ctx context.Context) error {
-	err := s.assume(ctx, func(p *posture) { p.Upstream, p.ReplayNow, p.Names = nil, true, config.Nobody })
+// serving reads, unless it is to lead: that it closes then is one thing less to wait for when it is promoted.
+func (s *localServer) detach(ctx context.Context, task node.Task) error {
+	planned := task.View.Leadership.Planned
+	err := s.assume(ctx, func(p *posture) {
+		p.Upstream, p.ReplayNow, p.Names = nil, true, config.Nobody
+		p.Open = p.Open && (planned == nil || planned.To != s.self.Life)
+	})
 	if err != nil {
 		return err
 	}
@@ -299,8 +307,7 @@ func (s *localServer) detach(ctx context.Context) error {
 	defer cancel()
 	for read := false; ; {
 		if !read { // as long as the server goes by the old settings another receiver may come
-			shown, err := s.pg.Show(within, "primary_conninfo")
-			read = err == nil && shown == ""
+			read = s.pg.AwaitRead(within) == nil
 		}
 		gone, err := s.pg.TerminateReceiver(within)
 		if err == nil && gone && read {
@@ -386,7 +393,7 @@ func (s *localServer) promote(ctx context.Context, task node.Task) error {
 	if err != nil || seen.InRecovery || seen.End.LSN == 0 {
 		return pgctl.Errorf(pgctl.CodeUnavailable, "the promoted server does not say where its log is").WithHint("it is asked again")
 	}
-	return s.assume(ctx, func(p *posture) {
+	return s.notePosture(func(p *posture) { // the files have nothing of it
 		p.Promoted = &ha.Promotion{Epoch: task.Epoch, Timeline: seen.Timeline, Record: seen.End.LSN}
 	})
 }

@@ -36,6 +36,8 @@ const (
 type Config struct {
 	Name  string // a-z, 0-9 and -, at most 12 characters; DefaultName where empty
 	Sites []int  // hosts of each data center, called a, b, c …; nil: as it is, or three of one host
+	// Packages of Debian that the hosts of a new lab have beside the usual ones.
+	Packages []string
 }
 
 // Lab is a set of hosts. What it is lies in its folder and in the kernel, so that one command after the

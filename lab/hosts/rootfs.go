@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -35,10 +36,12 @@ const (
 )
 
 // Root makes the root file system that all hosts share, or finds it in the cache, and returns its
-// folder. Making it needs a Debian mirror and takes a minute.
-func Root(ctx context.Context, say func(string, ...any)) (string, error) {
+// folder. Making it needs a Debian mirror and takes a minute. More are packages beside those that every
+// lab has: such a root is another one.
+func Root(ctx context.Context, more []string, say func(string, ...any)) (string, error) {
+	packages := slices.Concat(rootPackages, more)
 	args := []string{
-		"--quiet", "--variant=minbase", "--format=directory", "--include=" + strings.Join(rootPackages, ","),
+		"--quiet", "--variant=minbase", "--format=directory", "--include=" + strings.Join(packages, ","),
 		`--aptopt=Acquire::Languages "none"`, "--essential-hook=" + noCluster,
 		"--customize-hook=" + fmt.Sprintf(maskUnits, strings.Join(rootMasked, " ")), suite,
 	}

@@ -36,7 +36,7 @@ func Up(ctx context.Context, config Config, programs Programs, say func(string, 
 		if l, err = create(config); err != nil {
 			return nil, err
 		}
-		if err := l.fill(ctx, say); err != nil {
+		if err := l.fill(ctx, config.Packages, say); err != nil {
 			return nil, errors.Join(err, l.Down(context.WithoutCancel(ctx), true))
 		}
 	case err != nil:
@@ -79,8 +79,8 @@ func (l *Lab) startAll(ctx context.Context, say func(string, ...any)) error {
 }
 
 // fill makes what lies in the lab's folder.
-func (l *Lab) fill(ctx context.Context, say func(string, ...any)) error {
-	root, err := Root(ctx, say)
+func (l *Lab) fill(ctx context.Context, packages []string, say func(string, ...any)) error {
+	root, err := Root(ctx, packages, say)
 	if err != nil {
 		return err
 	}

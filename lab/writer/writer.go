@@ -35,7 +35,7 @@ const (
 	table          = "pgctl_writer"
 	connectTimeout = 2 * time.Second
 	writeTimeout   = 5 * time.Second
-	retryEvery     = 20 * time.Millisecond
+	retryEvery     = 50 * time.Millisecond // handshakes that fail take the processor from whoever ends the pause
 	// The server's timeline, as eight hexadecimal digits.
 	timeline = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 )
@@ -58,6 +58,7 @@ type Writer struct {
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup
 	nextID atomic.Int64
+	seek   chan struct{} // held by the connection that looks for the leader: as in a pool, the others wait for it
 
 	mu           sync.Mutex
 	acknowledged []int64
@@ -78,7 +79,7 @@ func Start(ctx context.Context, config Config) (*Writer, error) {
 	if config.WriteTimeout == 0 {
 		config.WriteTimeout = writeTimeout
 	}
-	w := &Writer{config: config, tenures: map[string]*tenure{}}
+	w := &Writer{config: config, tenures: map[string]*tenure{}, seek: make(chan struct{}, 1)}
 	if err := w.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func (w *Writer) once(ctx context.Context, do func(*pgx.Conn) error) error {
 func (w *Writer) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		warned := false
-		conn, err := w.connect(ctx, &warned)
+		conn, err := w.reconnect(ctx, &warned)
 		if err == nil {
 			err = w.write(ctx, conn, &warned)
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -159,8 +160,22 @@ func (w *Writer) run(ctx context.Context) {
 			w.failure = err
 			w.mu.Unlock()
 		}
+	}
+}
+
+// reconnect opens a connection, one at a time.
+func (w *Writer) reconnect(ctx context.Context, warned *bool) (*pgx.Conn, error) {
+	select {
+	case w.seek <- struct{}{}:
+		defer func() { <-w.seek }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	conn, err := w.connect(ctx, warned)
+	if err != nil {
 		pause(ctx, retryEvery)
 	}
+	return conn, err
 }
 
 func (w *Writer) write(ctx context.Context, conn *pgx.Conn, warned *bool) error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Act says what the agent has to do about its instance now, in order. It is level-triggered: an agent
@@ -26,7 +27,7 @@ func Act(v InstanceView) []Step {
 		return nil
 	case s.Directory == NoDirectory:
 		return makeDirectory(v)
-	case v.Local.Pledge > l.Epoch || v.Local.Rule != nil && v.Local.Rule.Epoch > l.Epoch:
+	case v.Local.Pledge > l.Epoch && !planted.PledgeFollowsOlder.On() || v.Local.Rule != nil && v.Local.Rule.Epoch > l.Epoch:
 		return nil // the store's copy here is older than what was pledged, or led
 	}
 	if v.Self.Restart > v.Local.Restarted && l.Phase == pgctl.Steady && s.State == Running && v.Local.Rewinding == 0 {
@@ -69,7 +70,7 @@ func overdue(v InstanceView) bool {
 // Trouble says why a life whose directory is not there may not be made anew, or "": whoever may have
 // acknowledged commits under it is missed, not replaced in silence.
 func Trouble(l pgctl.Leadership, life pgctl.Life) string {
-	if l.Phase != pgctl.Bootstrapping && named(l, life) {
+	if l.Phase != pgctl.Bootstrapping && named(l, life) && !planted.LifeKept.On() {
 		return "its data directory is gone"
 	}
 	return ""
@@ -128,15 +129,19 @@ func actRecruiting(v InstanceView) []Step {
 func withoutUpstream(v InstanceView, pledge Step) []Step {
 	s := v.Server
 	switch {
-	case v.Local.Rewinding != 0 && (!v.Local.Rewound || s.State != Running):
+	case v.Local.Rewinding != 0 && (!v.Local.Rewound || s.State != Running) && !planted.RecruitHalfRewound.On():
 		return nil // half-rewound: no recruit until it is consistent, and only then it takes sessions
+	case s.State == Down && planted.DeposedStaysDown.On() && v.Leadership.Rule.Leader == v.Self.Life:
+		return nil
+	case s.State == Down && rests(v):
+		return nil
 	case s.State == Down:
 		return []Step{{Do: Start, Standby: true, Why: "it is to be recruited"}}
 	case s.State != Running:
 		return nil
-	case s.Receiver != "" || s.Upstream != "":
+	case s.Receiver != "" && !planted.PledgeWithReceiver.On() || s.Upstream != "":
 		return []Step{{Do: Detach, Epoch: pledge.Epoch, Why: pledge.Why}}
-	case v.Local.Pledge < pledge.Epoch && s.Position.Known():
+	case v.Local.Pledge < pledge.Epoch && s.Position.Known() && (s.AtEnd || !planted.PledgeWaitsForReplay.On()):
 		return []Step{pledge}
 	}
 	return nil
@@ -148,13 +153,16 @@ func actPromoting(v InstanceView) []Step {
 	if len(l.History) == 0 {
 		return nil // no number was given out
 	}
-	given := l.History[len(l.History)-1].Timeline
+	order := l.History[len(l.History)-1]
+	given := order.Timeline
 	switch {
 	case s.State == Down:
 		promoted := s.Promoted != nil && s.Promoted.Epoch == l.Epoch // the control file shows that only after a checkpoint
 		return []Step{{Do: Start, Standby: s.Signal || s.Timeline != given && !promoted, Why: "it is to be promoted"}}
 	case s.State != Running:
 		return nil
+	case s.Primary && s.Promoted != nil && s.Promoted.Epoch == l.Epoch && planted.OpensBeforeSteady.On():
+		return actLeading(v)
 	case s.Primary && s.Timeline == given && s.Promoted != nil && s.Promoted.Epoch == l.Epoch:
 		return makeSlots(v)
 	case s.Primary && s.Timeline == given: // promoted, but a crash came before it was noted
@@ -165,6 +173,9 @@ func actPromoting(v InstanceView) []Step {
 	if steps := withoutUpstream(v, Step{Do: PledgeTo, Epoch: l.Epoch, Why: "it was chosen"}); steps != nil || v.Local.Pledge < l.Epoch {
 		return steps
 	}
+	if order.Parent != 0 && s.Timeline > order.Parent {
+		return nil // somebody promoted it by hand since it was chosen: nobody could tell that timeline from one that was given
+	}
 	return []Step{{Do: Promote, Epoch: l.Epoch, Timeline: given, Why: "it was chosen to lead epoch " + fmt.Sprint(l.Epoch)}}
 }
 
@@ -173,6 +184,9 @@ func actPromoting(v InstanceView) []Step {
 func actLeading(v InstanceView) []Step {
 	l, s := v.Leadership, v.Server
 	rule := l.RuleInForce()
+	if planted.ShrunkBeforeStore.On() && s.Waiting > StandbyTimeout {
+		rule = pgctl.Rule{Leader: rule.Leader, Version: rule.Version + 1}
+	}
 	switch {
 	case s.State == Down:
 		if s.Crashed && s.DownFor < CrashWait && l.Rule.Acks > 0 {
@@ -195,7 +209,7 @@ func actLeading(v InstanceView) []Step {
 		joint := Joint(Binding(&l), rule)
 		steps = append(steps, Step{Do: Confirm, Epoch: l.Epoch, Rule: &rule, Joint: &joint, Why: fmt.Sprintf("rule %d of epoch %d", rule.Version, l.Epoch)})
 	case l.Serving && !s.Open && mayServe(v):
-		steps = append(steps, Step{Do: Open, Epoch: l.Epoch, Asks: rule.Acks == 0, Why: "it leads and its rule is proven"})
+		steps = append(steps, Step{Do: Open, Epoch: l.Epoch, Asks: rule.Acks == 0 && !planted.CrashedOpensAlone.On(), Why: "it leads and its rule is proven"})
 	}
 	return steps
 }
@@ -213,18 +227,24 @@ func actFollowing(v InstanceView) []Step {
 		return afterRewind(v)
 	case s.State == Down && s.Delayed && followed(v):
 		return []Step{{Do: Start, Standby: true, Upstream: true, Epoch: l.Epoch, Why: "it followed this leader, and its end is not known before its delay is over"}}
+	case s.State == Down && rests(v):
+		return nil
 	case s.State == Down:
 		return []Step{{Do: Start, Standby: true, Why: "it is to follow"}}
+	case s.Upstream != name && (s.Receiver != "" || s.Upstream != ""): // also one that was away while others pledged
+		return []Step{{Do: Detach, Epoch: l.Epoch, Why: "another leader is to be followed"}}
 	case v.Source == nil || v.Source.Epoch != l.Epoch || v.Source.Life != l.Leader:
 		return nil
 	case s.Upstream == name && s.Address == v.Source.From():
 		return makeSlots(v)
-	case s.Receiver != "" || s.Upstream != "":
-		return []Step{{Do: Detach, Epoch: l.Epoch, Why: "another leader is to be followed"}}
+	case s.Upstream == name:
+		return []Step{{Do: Detach, Epoch: l.Epoch, Why: "its leader is to be followed elsewhere"}}
 	case !s.AtEnd:
 		return nil
+	case planted.HistoriesOfNobody.On(), planted.HistoriesOfFormerLeaders.On() && v.Local.Rule == nil:
+		return []Step{{Do: Follow, Epoch: l.Epoch, Timeline: v.Source.Timeline}}
 	}
-	switch fit, why := Compare(s, *v.Source); fit {
+	switch fit, why := Fitting(v.Local, s, *v.Source); fit {
 	case Fits:
 		return []Step{{Do: Follow, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
 	case Diverged:
@@ -234,6 +254,16 @@ func actFollowing(v InstanceView) []Step {
 		return []Step{{Do: Rewind, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
 	}
 	return nil
+}
+
+// rests says whether a leader that stopped for a switchover, or crashed, leaves a moment to the others, if they are
+// enough: its start would make them slower where they share a machine or a disk.
+func rests(v InstanceView) bool {
+	l, s, rule := v.Leadership, v.Server, v.Leadership.Rule
+	election := l.Phase == pgctl.Recruiting || l.Phase == pgctl.Promoting
+	enough := !election || rule.Acks > 0 && len(rule.Standbys) > rule.Acks && len(rule.Lost) == 0
+	crashed := s.Crashed && (election && rule.Leader == v.Self.Life || !election && !l.RuleInForce().Names(v.Self.Life))
+	return (crashed || s.Handed == l.Epoch) && s.DownFor < ElectionRest && enough
 }
 
 // followed says whether an instance has compared histories with this leader before, and followed it: whatever
@@ -257,6 +287,9 @@ func afterRewind(v InstanceView) []Step {
 	case s.State == Down:
 		return []Step{{Do: Start, Standby: true, Upstream: true, Epoch: l.Epoch, Why: "it was rewound"}}
 	case s.State == Running:
+		if fit, why := Compare(s, *v.Source); fit == Diverged { // somebody promoted it by hand since
+			return []Step{{Do: Rewind, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: why}}
+		}
 		return []Step{{Do: Follow, Epoch: l.Epoch, Timeline: v.Source.Timeline, Why: "it was rewound and is consistent"}}
 	}
 	return nil
@@ -264,7 +297,8 @@ func afterRewind(v InstanceView) []Step {
 
 // Unfinished says why a life is lost whose rewind did not end before its source was deposed, or "".
 func Unfinished(l pgctl.Leadership, local Local) string {
-	if local.Rewinding != 0 && local.Rewinding < l.Epoch && (l.Phase == pgctl.Steady || l.Phase == pgctl.Promoting) {
+	over := l.Phase == pgctl.Steady || l.Phase == pgctl.Promoting || l.Phase == pgctl.Recruiting && !local.Rewound
+	if local.Rewinding != 0 && local.Rewinding < l.Epoch && over && !planted.RecruitHalfRewound.On() {
 		return "its rewind was not finished before the leader was replaced"
 	}
 	return ""

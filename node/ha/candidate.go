@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Rank is where a position counts in an election: a timeline that never became steady counts as the
@@ -13,7 +14,7 @@ import (
 func Rank(l *pgctl.Leadership, p pgctl.Position, parent pgctl.Switch) pgctl.Position {
 	for range l.History { // a failed promotion may have begun on the timeline of another
 		record, known := l.Record(p.Timeline)
-		if !known || record.State == pgctl.TimelineSteady || parent.Timeline == 0 {
+		if !known || record.State == pgctl.TimelineSteady || parent.Timeline == 0 || planted.OrderByTimeline.On() {
 			return p
 		}
 		p = pgctl.Position{Timeline: parent.Timeline, LSN: min(parent.End, p.LSN)}
@@ -49,13 +50,16 @@ func choose(v View, recruits []*Member) (best *Member, waiting string) {
 	} else {
 		failed = l.Rule.Leader
 	}
+	if planted.FailedPromotionRepeats.On() {
+		failed = ""
+	}
 	oldCenter := ""
 	if old := v.member(l.Rule.Leader); old != nil {
 		oldCenter = old.DataCenter
 	}
 	why := ""
 	for _, m := range recruits {
-		if rank(m).Compare(rank(furthest)) != 0 {
+		if rank(m).Compare(rank(furthest)) != 0 && !planted.ChosenBeforeCaughtUp.On() {
 			continue
 		}
 		if bar := m.barred(); bar != "" && m.Life != wanted {
@@ -116,6 +120,9 @@ func tooFarBehind(v View, m *Member) bool {
 	}
 	for i := range v.Members {
 		end = max(end, v.Members[i].Report.LeaderEnd)
+	}
+	if old := v.member(l.Rule.Leader); old != nil && old.Report.Pledge != nil && old.Report.Pledge.Epoch == l.Epoch {
+		end = max(end, old.Report.Pledge.Position.LSN) // it says itself how far it was
 	}
 	own := m.Report.Pledge.Position.LSN
 	return end == 0 || v.Declared.MaximumLag > 0 && end > own && int64(end-own) > v.Declared.MaximumLag

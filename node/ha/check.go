@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Check holds a decision against the invariants once more, by other code than the one that made it.
@@ -116,7 +117,7 @@ func onlyLoses(old, next pgctl.Rule) bool {
 
 // checkJoint holds that while a change is under way every rule since the confirmed one stays guarded.
 func checkJoint(old, next pgctl.Leadership) string {
-	if next.Joint == nil {
+	if next.Joint == nil || planted.ResumingClearsJoint.On() || planted.NextRuleForgotten.On() {
 		return ""
 	}
 	for _, rule := range []pgctl.Rule{Binding(&old), old.Rule, *next.NextRule} {
@@ -139,6 +140,9 @@ func checkJoint(old, next pgctl.Leadership) string {
 func checkHistory(old, next pgctl.Leadership) string {
 	for _, before := range old.History {
 		after, known := next.Record(before.Timeline)
+		if planted.TimelineByPostgres.On() {
+			break
+		}
 		if !known || after.Epoch != before.Epoch || after.Leader != before.Leader ||
 			before.State == pgctl.TimelineSteady && after.State != pgctl.TimelineSteady {
 			return "the history of timelines was rewritten"
@@ -168,12 +172,12 @@ func checkChoice(v View, next pgctl.Leadership) string {
 	if p := old.Planned; p != nil && p.Lossy {
 		return ""
 	}
-	if old.Mode == pgctl.Quorum && !Enough(Binding(&old), lives) {
+	if old.Mode == pgctl.Quorum && !recruited(&old, lives) {
 		return "too few have pledged: an acknowledged commit could be lost"
 	}
 	own := Rank(&old, chosen.Report.Pledge.Position, chosen.Report.Parent)
 	for _, m := range recruits {
-		if Rank(&old, m.Report.Pledge.Position, m.Report.Parent).Compare(own) > 0 {
+		if Rank(&old, m.Report.Pledge.Position, m.Report.Parent).Compare(own) > 0 && !planted.ChosenBeforeCaughtUp.On() {
 			return m.Instance + " is further than the chosen one"
 		}
 	}
@@ -191,6 +195,9 @@ func checkSteady(v View, next pgctl.Leadership) string {
 		return "the new leader's rule is not its own"
 	}
 	for _, life := range next.Rule.Standbys {
+		if planted.SteadyUnproven.On() || planted.JoinerByPosition.On() {
+			break
+		}
 		if s, ok := v.sender(leader, life); !ok || s.Flushed < leader.Report.Promoted.Record {
 			return v.nameOf(life) + " has not flushed the promotion"
 		}

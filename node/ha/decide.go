@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Decision is what the Raft leader does about one cluster: at most one new leadership, committed by
@@ -62,18 +63,23 @@ func Decide(v View) Decision {
 // new version: a confirmation made before is void, since the lost one may have acknowledged alone
 // what came after it.
 func loseLives(v View) (Decision, bool) {
-	next := clone(v.Leadership)
 	gone, changed := Lives{}, false
-	for _, life := range Joint(Binding(&next), next.RuleInForce()).Standbys {
-		m := v.member(life)
-		if m == nil || m.heard() && (m.Report.LifeLost != "" || m.Report.State == Absent) {
-			gone[life] = true
+	for _, rule := range []pgctl.Rule{Binding(&v.Leadership), v.Leadership.RuleInForce()} {
+		for _, life := range rule.Standbys {
+			m := v.member(life)
+			if m == nil || m.heard() && (m.Report.LifeLost != "" || m.Report.State == Absent && !planted.LifeKept.On()) {
+				gone[life] = true
+			}
 		}
 	}
 	if len(gone) == 0 {
 		return Decision{}, false
 	}
+	next := clone(v.Leadership)
 	version := nextVersion(&next)
+	if planted.ConfirmedBeforeLoss.On() {
+		version = next.RuleInForce().Version
+	}
 	for _, rule := range []*pgctl.Rule{&next.Rule, next.NextRule, next.Joint} {
 		if rule == nil {
 			continue

@@ -1,8 +1,9 @@
 package ha
 
 import (
-	"reflect"
 	"time"
+
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // LateTick is by how much a tick of the observer may be late and still count: beyond it the silence
@@ -33,7 +34,7 @@ func NewHearing() Hearing { return Hearing{hosts: map[string]*Heard{}} }
 // Tick advances the punctual clock; clock is the host's. A late tick restarts every silence, and says so.
 func (h *Hearing) Tick(clock time.Duration) (late bool) {
 	elapsed := clock - h.last
-	if late = h.last == 0 || elapsed > Tick+LateTick; late {
+	if late = h.last == 0 || elapsed > Tick+LateTick && !planted.OwnPauseIsSilence.On(); late {
 		h.Restart()
 		elapsed = Tick
 	}
@@ -67,7 +68,7 @@ func (h *Hearing) Hear(host string, number uint64, reports []Report) (news []str
 	from.At, from.Number = h.now, number
 	for _, r := range reports {
 		old, known := from.Reports[r.Instance]
-		if !known || !reflect.DeepEqual(old.Essence(), r.Essence()) || len(r.Senders) > 0 && r.Promoted != nil || r.Probe != nil {
+		if !known || !old.Same(&r) || len(r.Senders) > 0 && r.Promoted != nil || r.Probe != nil {
 			news = append(news, r.Instance)
 		}
 		from.Reports[r.Instance], from.Each[r.Instance] = r, h.now

@@ -56,6 +56,7 @@ type Server struct {
 	State     State            `json:"state"`
 	Crashed   bool             `json:"crashed,omitempty"` // it went without being told to
 	DownFor   time.Duration    `json:"downFor,omitempty"`
+	Handed    pgctl.Epoch      `json:"handed,omitempty"` // it stopped in order for this epoch's leader
 	Signal    bool             `json:"signal,omitempty"` // standby.signal is there
 	Primary   bool             `json:"primary,omitempty"`
 	Open      bool             `json:"open,omitempty"`
@@ -97,6 +98,7 @@ type Source struct {
 	Address    string           `json:"address"`
 	Via        string           `json:"via,omitempty"` // who is streamed from, or copied, instead: another standby of the leader
 	Port       int              `json:"port"`
+	Streaming  []pgctl.Life     `json:"streaming,omitempty"` // who streams from it under this epoch's name
 }
 
 // From is the address to stream from.

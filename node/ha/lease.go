@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // GuardState is what the agent knows about the dead-man switch of its host.
@@ -99,7 +100,7 @@ func RefuseVouch(ask VouchRequest, self pgctl.Life, pledged pgctl.Epoch, known p
 // on without the servers, or needs nobody's leave any more.
 func eligible(v View, m *Member) bool {
 	l := v.Leadership
-	return l.Mode != pgctl.Lease || m.Life == l.Rule.Leader || m.Report.Listed == l.Rule.Leader || stopped(v) ||
+	return planted.StrangerPromoted.On() || l.Mode != pgctl.Lease || m.Life == l.Rule.Leader || m.Report.Listed == l.Rule.Leader || stopped(v) ||
 		l.Planned != nil && l.Planned.Lossy && l.Planned.To == m.Life
 }
 
@@ -121,7 +122,11 @@ func stopped(v View) bool {
 func leaseHolds(v View, recruits []*Member) string {
 	l := v.Leadership
 	if !stopped(v) {
-		if left := LeaseTime + LeaseMargin - v.LeaseAge; left > 0 {
+		margin := LeaseMargin
+		if planted.LeaseWithoutMargin.On() {
+			margin = 0
+		}
+		if left := LeaseTime + margin - v.LeaseAge; left > 0 {
 			return fmt.Sprintf("the old leader's lease may hold for %s more", left.Round(Tick))
 		}
 		if left := vouched(recruits); left > 0 {

@@ -63,3 +63,25 @@ func TestAServerThatIsRestartedHasNotFailed(t *testing.T) {
 		}
 	}
 }
+
+// TestAnUnfinishedRewindIsLost: once its source is deposed, and also while another is elected. An operator who
+// wanted it to lead would wait for ever. One that is done may still become consistent.
+func TestAnUnfinishedRewindIsLost(t *testing.T) {
+	for _, c := range []struct {
+		phase   pgctl.Phase
+		epoch   pgctl.Epoch
+		rewound bool
+		lost    bool
+	}{
+		{pgctl.Steady, 2, false, false},
+		{pgctl.Steady, 3, false, true},
+		{pgctl.Promoting, 3, true, true},
+		{pgctl.Recruiting, 3, false, true},
+		{pgctl.Recruiting, 3, true, false},
+	} {
+		l := pgctl.Leadership{Epoch: c.epoch, Phase: c.phase}
+		if why := ha.Unfinished(l, ha.Local{Rewinding: 2, Rewound: c.rewound}); (why != "") != c.lost {
+			t.Errorf("%+v: %q", c, why)
+		}
+	}
+}

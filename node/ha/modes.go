@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // changeMode takes a cluster from quorum to lease or back, one commit after the other. To lease: the empty
@@ -18,7 +19,7 @@ func changeMode(v View, leader *Member) (Decision, bool) {
 	case wanted == l.Mode:
 		next.NextMode = ""
 		return commit(v, next, pgctl.Info, "mode.kept", l.Leader, "the cluster stays in %s mode", l.Mode), true
-	case !leader.fresh() || !r.Primary || r.Epoch != l.Epoch || l.NextRule != nil || l.Rule.Acks > 0:
+	case !leader.fresh() || !r.Primary || r.Epoch != l.Epoch || (l.NextRule != nil || l.Rule.Acks > 0) && !planted.ModesInOtherOrder.On():
 		return Decision{}, false // the rule is taken back first
 	case wanted == pgctl.Quorum:
 		next.Mode, next.NextMode = pgctl.Quorum, ""
@@ -46,6 +47,8 @@ func checkMode(v View, next pgctl.Leadership) string {
 	switch {
 	case old.Phase != pgctl.Steady || next.Phase != pgctl.Steady || next.Epoch != old.Epoch:
 		return "the mode changes during an election"
+	case planted.ModesInOtherOrder.On():
+		return ""
 	case old.NextRule != nil || next.NextRule != nil || old.Rule.Acks != 0 || !sameRule(old.Rule, next.Rule):
 		return "the mode changes while commits wait for somebody"
 	case next.Mode == pgctl.Lease && (leader == nil || !leader.fresh() || !leader.Report.Leased || old.NextMode != pgctl.Lease):

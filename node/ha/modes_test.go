@@ -63,6 +63,11 @@ func TestTheModeChangesOnlyWithoutARule(t *testing.T) {
 		if l.Mode == pgctl.Quorum && rapid.Bool().Draw(t, "requested") {
 			l.NextMode = pgctl.Lease
 		}
+		if l.Rule.Acks > 0 && rapid.Bool().Draw(t, "being taken back") {
+			next := pgctl.Rule{Leader: "aaaaaaaa", Version: 6}
+			joint := ha.Joint(l.Rule, next)
+			l.NextRule, l.Joint = &next, &joint
+		}
 		v := ha.View{Leadership: l, Declared: ha.Declared{Instances: 2, Mode: mode.Draw(t, "declared")}}
 		if v.Declared.Mode == pgctl.Quorum {
 			v.Declared.Acks = 1

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // leaderFailed says whether the leader is to be replaced, and why; a reason without failure is a
@@ -38,6 +39,8 @@ func leaderFailed(v *View, leader *Member) (why string, failed bool) {
 		return silence + ", but its Postgres answers", false
 	case probes.Refused && !probes.Answered:
 		return silence + " and its Postgres is gone", true
+	case probes.Closed && planted.ClosedLeaderVetoes.On():
+		return silence + ", but its members see it", false
 	case probes.Closed && leader.Age > leader.detect():
 		return silence + ", and its Postgres is closed, which nobody there will open", true
 	}
@@ -61,7 +64,7 @@ func hung(v *View, leader *Member) bool {
 		limit = HangSeen
 	}
 	waited := r.Waiting > 0 || asked || r.State != Running
-	return !probes.Progress && waited && r.ProofAge > limit && leader.Idle > limit
+	return !planted.HungLeaderVetoed.On() && !probes.Progress && waited && r.ProofAge > limit && leader.Idle > limit
 }
 
 // was says whether a server took sessions: one that recovers has its own pace.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // takeOrder carries out what an operator asked for besides a change of leadership. It holds in every phase;
@@ -48,6 +49,9 @@ func opened(v View, leader *Member) (Decision, bool) {
 	}
 	next := clone(l)
 	took := &next.History[at].Took
+	if planted.OrderByLateHistory.On() {
+		next.History[at].State = pgctl.TimelineSteady
+	}
 	took.Opened = max(v.PhaseAge, time.Millisecond)
 	var parts []string
 	for _, part := range []struct {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // promote orders a recruit to lead, on a timeline number that was never given out or seen.
@@ -53,7 +54,7 @@ func decidePromoting(v View) Decision {
 	if p == nil || p.Epoch != l.Epoch {
 		return Decision{Waiting: leader.Instance + " is being promoted: " + leader.situation()}
 	}
-	if record := l.History[len(l.History)-1]; p.Timeline != record.Timeline {
+	if record := l.History[len(l.History)-1]; p.Timeline != record.Timeline && !planted.TimelineByPostgres.On() {
 		return startOver(v, leader, fmt.Sprintf("it took timeline %d instead of %d", p.Timeline, record.Timeline))
 	}
 	d := settle(v, leader, p)
@@ -73,11 +74,11 @@ func promotionFailed(v View, leader *Member) string {
 	case leader.Report.Failed != "" || leader.Report.LifeLost != "":
 		return leader.Instance + ": " + leader.Report.Failed + leader.Report.LifeLost
 	}
-	if p := leader.Report.Promoted; v.PhaseAge < PromotionStall || p != nil && p.Epoch == v.Leadership.Epoch && !v.Declared.Strict {
+	if p := leader.Report.Promoted; v.PhaseAge < PromotionStall || p != nil && p.Epoch == v.Leadership.Epoch && !v.Declared.Strict && !planted.RewindingIsDeposed.On() {
 		return "" // once it is promoted, it goes on without those who stand still: another leader would not move them
 	}
 	for i := range v.Members {
-		if m := &v.Members[i]; m.fresh() && m.Idle < PromotionStall {
+		if m := &v.Members[i]; m.fresh() && m.Idle < PromotionStall && !planted.RewindingIsDeposed.On() {
 			return ""
 		}
 	}
@@ -116,7 +117,8 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 		if m == leader || m.Leaving || m.idler() != "" {
 			continue
 		}
-		if s, ok := v.sender(leader, m.Life); ok && s.Flushed >= p.Record && !v.lost(m) {
+		unproven := planted.SteadyUnproven.On() && m.fresh() || planted.JoinerByPosition.On() && m.Report.End.LSN >= p.Record
+		if s, ok := v.sender(leader, m.Life); (ok && s.Flushed >= p.Record || unproven) && !v.lost(m) {
 			proven = append(proven, m.Life)
 		} else if copying := m.Report.State == Making && m.Report.SystemID == ""; !m.dead() && !copying && !still(v, m) {
 			waiting = fmt.Sprintf("%s has yet to follow %s: %s", m.Instance, leader.Instance, m.situation())
@@ -131,7 +133,7 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 		acks, proven = 0, nil
 	}
 	if len(proven) < acks {
-		if waiting != "" {
+		if waiting != "" && !planted.AcksLoweredSilently.On() {
 			return Decision{Waiting: waiting}
 		}
 		if v.Declared.Strict {
@@ -149,6 +151,12 @@ func settle(v View, leader *Member, p *Promotion) Decision {
 	record := &next.History[len(next.History)-1]
 	record.State, record.Parent, record.Switch = pgctl.TimelineSteady, leader.Report.Parent.Timeline, leader.Report.Parent.End
 	record.Took.Promoted = v.PhaseAge
+	if planted.OrderByLateHistory.On() {
+		record.State = pgctl.TimelineGiven
+	}
+	if planted.TimelineByPostgres.On() {
+		record.Timeline = p.Timeline
+	}
 	severity := pgctl.Info
 	if acks < v.Declared.Acks {
 		severity = pgctl.Warning

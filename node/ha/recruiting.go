@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // decideRecruiting waits until enough instances have pledged, then chooses the furthest of them; or
@@ -31,8 +32,8 @@ func decideRecruiting(v View) Decision {
 		if waiting := leaseHolds(v, recruits); waiting != "" {
 			return Decision{Waiting: waiting}
 		}
-	} else if rule := Binding(&l); !Enough(rule, lives) && (l.Planned == nil || !l.Planned.Lossy) {
-		return Decision{Waiting: missingFor(v, rule, lives)}
+	} else if !recruited(&l, lives) && (l.Planned == nil || !l.Planned.Lossy) {
+		return Decision{Waiting: missingFor(v, Binding(&l), lives)}
 	}
 	if p := l.Planned; p != nil && !lives[p.To] && v.PhaseAge < SwitchoverWithin {
 		if to := v.member(p.To); to != nil && to.fresh() {
@@ -102,6 +103,9 @@ func resume(v View, old *Member) Decision {
 	l := v.Leadership
 	next := clone(l)
 	again, joint := clone(l).Rule, Joint(Binding(&l), l.Rule)
+	if planted.ResumingClearsJoint.On() {
+		joint = l.Rule
+	}
 	again.Version = nextVersion(&l)
 	next.Phase, next.Leader, next.SteadyEpoch, next.Planned = pgctl.Steady, old.Life, l.Epoch, nil
 	next.NextRule, next.Joint = &again, &joint
@@ -135,8 +139,8 @@ func recruitsOf(v View) ([]*Member, Lives) {
 // foreign says whether the member's log is of a timeline that was never given out, or left its parent
 // elsewhere than the life that was given the number: somebody promoted by hand.
 func foreign(l pgctl.Leadership, m *Member) bool {
-	if m.Report.Pledge.Foreign {
-		return true
+	if m.Report.Pledge.Foreign || planted.StrayRecruited.On() {
+		return !planted.StrayRecruited.On()
 	}
 	record, known := l.Record(m.Report.Pledge.Position.Timeline)
 	if !known || record.State == pgctl.TimelineForeign {
@@ -203,7 +207,7 @@ func ordered(r *Request, to *Member) string {
 }
 
 func plan(from, to *Member) *pgctl.Planned {
-	return &pgctl.Planned{From: from.Life, To: to.Life, Within: SwitchoverWithin}
+	return &pgctl.Planned{From: from.Life, To: to.Life, Within: SwitchoverWithin, Released: planted.ChosenBeforeStop.On()}
 }
 
 // ready says why a member cannot take over in a switchover, or "".
@@ -248,7 +252,7 @@ func failoverByHand(v View) Decision {
 	case l.Planned != nil && l.Planned.To == r.To && l.Planned.Lossy == r.Lossy:
 		return Decision{Done: true}
 	}
-	if _, lives := recruitsOf(v); !r.Lossy && l.Mode == pgctl.Quorum && !Enough(Binding(&l), lives) {
+	if _, lives := recruitsOf(v); !r.Lossy && l.Mode == pgctl.Quorum && !recruited(&l, lives) {
 		return Decision{Answer: pgctl.Errorf(pgctl.CodeRefused, "acknowledged commits could be lost: %s", missingFor(v, Binding(&l), lives)).
 			WithHint("--allow-data-loss accepts that")}
 	}

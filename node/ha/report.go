@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Observed is what a look at an instance shows: what decisions need, and what reports add.
@@ -62,7 +63,7 @@ func Describe(v InstanceView, seen Observed, d Doing) Report {
 	if seen.Receiver != "" {
 		r.Upstream = seen.Receiver
 	}
-	if seen.Local.Pledge > 0 && seen.Receiver == "" && seen.Upstream == "" && !seen.Primary {
+	if seen.Local.Pledge > 0 && (seen.Receiver == "" || planted.PledgeWithReceiver.On()) && seen.Upstream == "" && !seen.Primary {
 		foreign := seen.Local.Mark != 0 && seen.Position.Timeline > seen.Local.Mark
 		r.Pledge = &Pledge{Epoch: seen.Local.Pledge, Position: seen.Position, Foreign: foreign}
 	}
@@ -133,7 +134,7 @@ func LifeLost(v InstanceView, seen Observed, found string) string {
 		return fmt.Sprintf("its log ends at %s, and the leader has its own only from %s on", seen.Replayed, v.Source.Oldest)
 	}
 	if v.Source != nil && seen.AtEnd && seen.Upstream == "" && !seen.Primary && seen.State == Running {
-		if fit, why := Compare(seen.Server, *v.Source); fit == Beyond {
+		if fit, why := Fitting(seen.Local, seen.Server, *v.Source); fit == Beyond && !planted.HistoriesOfNobody.On() {
 			return why
 		}
 	}
@@ -145,19 +146,6 @@ func LifeLost(v InstanceView, seen Observed, found string) string {
 func tooOld(seen Observed, source *Source) bool {
 	return source != nil && seen.State == Running && !seen.Primary && seen.AtEnd && seen.Receiver == "" &&
 		seen.Replayed > 0 && seen.Replayed < source.Oldest
-}
-
-// Essence is a report without what changes all the time.
-func (r Report) Essence() Report {
-	r.End.LSN, r.Replayed, r.LeaderEnd, r.Progress, r.ProofAge, r.Waiting, r.Probe = 0, 0, 0, 0, 0, 0, nil
-	r.Vouched = 0
-	senders := make([]Sender, len(r.Senders))
-	for i, s := range r.Senders {
-		s.Flushed = 0
-		senders[i] = s
-	}
-	r.Senders = senders
-	return r
 }
 
 // Acknowledged says whether so many members stream from a leader, under its epoch's names, that its commits

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // Lives is a set of lives.
@@ -23,7 +24,11 @@ func Enough(rule pgctl.Rule, r Lives) bool {
 			pledged++
 		}
 	}
-	return rule.Acks > 0 && pledged >= len(rule.Standbys)+len(rule.Lost)-rule.Acks+1
+	needed := len(rule.Standbys) + len(rule.Lost) - rule.Acks + 1
+	if planted.OneRecruitTooFew.On() {
+		needed--
+	}
+	return rule.Acks > 0 && pledged >= needed
 }
 
 // Joint is what holds while a rule gives way to another: the fewer acknowledgements of either, by
@@ -40,10 +45,21 @@ func Joint(a, b pgctl.Rule) pgctl.Rule {
 
 // Binding is the rule that a recruitment has to satisfy.
 func Binding(l *pgctl.Leadership) pgctl.Rule {
-	if l.Joint != nil {
+	if l.Joint != nil && !planted.NextRuleIgnored.On() {
 		return *l.Joint
 	}
 	return l.Rule
+}
+
+// recruited says whether the pledged set r suffices for every rule that may be in force.
+func recruited(l *pgctl.Leadership, r Lives) bool {
+	switch {
+	case planted.ChosenBeforeStop.On() && l.Planned != nil && r[l.Planned.To]:
+		return true
+	case planted.RulesEachForItself.On():
+		return Enough(l.Rule, r) && Enough(l.RuleInForce(), r)
+	}
+	return Enough(Binding(l), r)
 }
 
 // Target is the next single step from a rule towards the wanted standbys and acknowledgements: remove,

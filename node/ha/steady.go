@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 )
 
 // decideSteady keeps a leader, replaces it when it failed, and keeps its rule to those who can
@@ -40,8 +41,10 @@ func unusable(v View) (lives []pgctl.Life) {
 	l := v.Leadership
 	for i := range v.Members {
 		m := &v.Members[i]
-		named := m.Life == l.Leader || Joint(Binding(&l), l.RuleInForce()).Names(m.Life)
-		if m.fresh() && m.heard() && m.Report.LifeLost != "" && !named {
+		if !m.fresh() || !m.heard() || m.Report.LifeLost == "" {
+			continue
+		}
+		if m.Life != l.Leader && !Joint(Binding(&l), l.RuleInForce()).Names(m.Life) {
 			lives = append(lives, m.Life)
 		}
 	}
@@ -103,7 +106,7 @@ func canRecruit(v View) (missing string, ok bool) {
 	if v.Leadership.Mode == pgctl.Lease {
 		return "no standby is in contact", others > 0
 	}
-	if !Enough(Binding(&v.Leadership), contact) {
+	if !recruited(&v.Leadership, contact) {
 		return missingFor(v, Binding(&v.Leadership), contact), false
 	}
 	return "", true
@@ -118,7 +121,7 @@ func missingFor(v View, rule pgctl.Rule, r Lives) string {
 		}
 	}
 	leader := v.nameOf(rule.Leader)
-	if m := v.member(rule.Leader); m != nil && m.fresh() && m.Report.Pledge != nil && foreign(v.Leadership, m) {
+	if m := v.member(rule.Leader); m != nil && m.fresh() && m.Report.Pledge != nil && m.Report.Pledge.Position.Known() && foreign(v.Leadership, m) {
 		return fmt.Sprintf("somebody promoted %s by hand, and nobody else is known to have every acknowledged commit: look at "+
 			"its data, then say who leads (pgctl failover NAME --to INSTANCE --allow-data-loss)", leader)
 	}
@@ -164,6 +167,9 @@ func pendingChange(v View, leader *Member, wanted []pgctl.Life, acks int) Decisi
 		countRemovals(&d, v, l.Rule, next.Rule)
 		return d
 	}
+	if planted.NextRuleBlocks.On() {
+		return Decision{}
+	}
 	if gone := firstNotIn(l.NextRule.Standbys, wanted); gone != "" || l.NextRule.Acks > len(l.NextRule.Standbys) {
 		if target, change := Target(*l.NextRule, wanted, acks, v.Declared.Strict); change && !sameRule(target, *l.NextRule) {
 			return requestRule(v, target)
@@ -177,6 +183,9 @@ func requestRule(v View, target pgctl.Rule) Decision {
 	next := clone(l)
 	target.Version = nextVersion(&l)
 	joint := Joint(Binding(&l), target)
+	if planted.NextRuleForgotten.On() {
+		joint = Joint(l.Rule, target)
+	}
 	next.NextRule, next.Joint = &target, &joint
 	severity := pgctl.Info
 	if target.Acks < l.RuleInForce().Acks {

@@ -29,10 +29,11 @@ const (
 	VouchTimeout     = time.Second            // for one member's answer
 	RequiredGuard    = 10 * time.Second       // a required guard that is silent for that long makes its leader fail
 	SwitchoverWithin = 10 * time.Second
-	PromotionStall   = 10 * time.Second // no progress of anybody needed: the promotion failed
-	CrashMemory      = 10 * time.Minute // a second crash within it is restarted in place
-	CrashWait        = 2 * time.Second  // that a crashed leader waits for a handover before it starts in place
-	StopFailover     = 5 * time.Second  // stop budgets
+	ElectionRest     = time.Second            // that a leader which stopped, or crashed, leaves to the others
+	PromotionStall   = 10 * time.Second       // no progress of anybody needed: the promotion failed
+	CrashMemory      = 10 * time.Minute       // a second crash within it is restarted in place
+	CrashWait        = 700 * time.Millisecond // that a crashed leader waits for a handover before it starts in place
+	StopFailover     = 5 * time.Second        // stop budgets
 	StopPlanned      = 30 * time.Second
 	DetachWithin     = 300 * time.Millisecond // then a standby with a stuck receiver is restarted without upstream
 )

@@ -139,6 +139,7 @@ func serverWords(s *ha.Server) settings {
 	return settings{
 		"directory": func(v string) { s.Directory = ha.Directory(v) }, "trouble": text(&s.Trouble), "busy": text(&s.Busy),
 		"state": func(v string) { s.State = ha.State(v) }, "crashed": boolean(&s.Crashed), "downfor": wait(&s.DownFor),
+		"handed": func(v string) { s.Handed = pgctl.Epoch(number(v)) },
 		"signal": boolean(&s.Signal), "delayed": boolean(&s.Delayed), "primary": boolean(&s.Primary), "open": boolean(&s.Open), "atend": boolean(&s.AtEnd),
 		"tl": func(v string) { s.Timeline = pgctl.Timeline(number(v)) },
 		"at": func(v string) { s.Position = position(v); s.Timeline, s.Replayed = s.Position.Timeline, s.Position.LSN },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,7 +162,8 @@ var arriving = []string{" initializing", " authentication", ") startup", "[local
 // returns them: pid and when it was started. One that has not read its client's first packet still has the
 // postmaster's own title.
 func (l Local) EndArriving(dir string) map[int]uint64 {
-	return l.end(dir, func(text, own string) bool {
+	return l.end(dir, func(pid int, own string) bool {
+		text := title(pid)
 		young := text == own && text != ""
 		for _, suffix := range arriving {
 			young = young || strings.HasSuffix(text, suffix)
@@ -173,30 +175,61 @@ func (l Local) EndArriving(dir string) map[int]uint64 {
 // EndReceiver asks the WAL receiver of the directory's postmaster to end, and returns it: pid and when it
 // was started. Empty when there is none.
 func (l Local) EndReceiver(dir string) map[int]uint64 {
-	return l.end(dir, func(text, _ string) bool {
-		kind, titled := strings.CutPrefix(text, "postgres: ")
-		if _, after, named := strings.Cut(kind, ": "); named { // cluster_name comes first
-			kind = after
-		}
-		return titled && strings.HasPrefix(kind, "walreceiver")
-	})
+	return l.end(dir, func(pid int, _ string) bool { return strings.HasPrefix(kind(pid), "walreceiver") })
 }
 
-// end asks those children of the directory's postmaster to end whose titles, given with the postmaster's
-// own, are right.
-func (l Local) end(dir string, right func(text, own string) bool) map[int]uint64 {
+// Sending says whether the directory's postmaster has WAL senders.
+func (l Local) Sending(dir string) bool {
 	parent, _, _, running := l.Find(dir)
-	all, err := list()
-	if !running || err != nil {
+	return running && slices.ContainsFunc(children(parent), func(s stat) bool { return strings.HasPrefix(kind(s.pid), "walsender") })
+}
+
+// kind is the title of a server's process without what all of them begin with; "" for no such process.
+func kind(pid int) string {
+	text, titled := strings.CutPrefix(title(pid), "postgres: ")
+	if _, after, named := strings.Cut(text, ": "); named { // cluster_name comes first
+		text = after
+	}
+	if !titled {
+		return ""
+	}
+	return text
+}
+
+// end asks those children of the directory's postmaster to end that are right; own is the postmaster's title.
+func (l Local) end(dir string, right func(pid int, own string) bool) map[int]uint64 {
+	parent, _, _, running := l.Find(dir)
+	if !running {
 		return nil
 	}
 	ended, own := map[int]uint64{}, title(parent)
-	for _, s := range all {
-		if s.parent == parent && right(title(s.pid), own) && l.Signal(s.pid, s.started, syscall.SIGTERM) == nil {
+	for _, s := range children(parent) {
+		if right(s.pid, own) && l.Signal(s.pid, s.started, syscall.SIGTERM) == nil {
 			ended[s.pid] = s.started
 		}
 	}
 	return ended
+}
+
+// children are those of a process with a single thread, such as a postmaster. The kernel lists them, if it was
+// built so; looking at every process of a host instead takes many times as long.
+func children(parent int) (found []stat) {
+	pid := strconv.Itoa(parent)
+	text, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	if err != nil {
+		all, _ := list() // without /proc there is nothing to be found
+		return slices.DeleteFunc(all, func(s stat) bool { return s.parent != parent })
+	}
+	for field := range strings.FieldsSeq(string(text)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			continue
+		}
+		if s, err := read(child); err == nil && s.parent == parent { // otherwise it ended meanwhile
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 // title is a process' command line as it is now; "" when it is gone.
@@ -209,28 +242,33 @@ func title(pid int) string {
 }
 
 // Progress moves with what a recovery or a rewind in the directory reads and writes, in bytes; 0 when
-// neither is at work.
-func (Local) Progress(dir string) (bytes uint64) {
-	all, err := list()
-	if err != nil {
-		return 0
+// neither is at work. Where no postmaster runs every process of the host is looked at.
+func (l Local) Progress(dir string) (bytes uint64) {
+	var all []stat
+	if parent, _, _, running := l.Find(dir); running {
+		all = children(parent)
+	} else {
+		all, _ = list() // without /proc there is nothing to be found
 	}
 	dir = resolve(dir)
 	for _, s := range all {
-		proc := "/proc/" + strconv.Itoa(s.pid)
-		title, err := os.ReadFile(proc + "/cmdline")
-		if err != nil || !strings.Contains(string(title), ": startup") && !strings.Contains(string(title), "pg_rewind") || !worksIn(s.pid, dir) {
-			continue
+		if text := title(s.pid); (strings.Contains(text, ": startup") || strings.Contains(text, "pg_rewind")) && worksIn(s.pid, dir) {
+			bytes += moved(s.pid)
 		}
-		counters, err := os.ReadFile(proc + "/io")
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		for line := range strings.Lines(string(counters)) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			if n, err := strconv.ParseUint(value, 10, 64); err == nil && (name == "rchar" || name == "wchar") {
-				bytes += n
-			}
+	}
+	return bytes
+}
+
+// moved is what a process has read and written, in bytes; 0 when it ended meanwhile.
+func moved(pid int) (bytes uint64) {
+	counters, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/io")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(counters)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if n, err := strconv.ParseUint(value, 10, 64); err == nil && (name == "rchar" || name == "wchar") {
+			bytes += n
 		}
 	}
 	return bytes

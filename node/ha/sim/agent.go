@@ -1,11 +1,11 @@
 package sim
 
 import (
-	"reflect"
 	"slices"
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -35,6 +35,7 @@ type agent struct {
 	answered bool
 
 	report   ha.Report
+	told     time.Duration // when it was last sent as news
 	observed ha.Observed
 	proven   time.Duration
 	probe    *ha.Probe
@@ -42,6 +43,8 @@ type agent struct {
 	probing  time.Duration // until then
 	tended   time.Duration
 	acked    time.Duration // when so many members streamed last that commits could return
+
+	vouching vouching
 
 	confirmed *ha.Confirmation
 	pid       uint64 // of the postmaster that confirmed
@@ -86,7 +89,7 @@ func (w *World) onLook(h int, mark uint64) {
 	seen := w.observe(h)
 	v := ha.InstanceView{
 		Self: now.instances[h], Leadership: l, Members: now.instances, Local: seen.Local, Server: seen.Server,
-		StoreAge: w.now - x.contact,
+		StoreAge: w.now - x.contact, Lease: w.leaseLeft(h, l.Epoch), Held: x.lease.epoch > 0,
 	}
 	if a.self.Life != v.Self.Life { // manage comes soon
 		return
@@ -132,6 +135,7 @@ func (w *World) onLook(h int, mark uint64) {
 func (w *World) begin(h int, step ha.Step, v ha.InstanceView) {
 	a := &w.hosts[h].agent
 	w.Tally.Steps[step.Do]++
+	a.vouching.renounced = max(a.vouching.renounced, v.Leadership.Epoch)
 	if w.talks {
 		w.say(h, "begins %s%s: %s", step.Do, standbyText(step), step.Why)
 	}
@@ -181,11 +185,16 @@ func (w *World) supersede(h int, steps []ha.Step) {
 		return
 	}
 	for i := range steps {
-		if s := &steps[i]; s.Do == a.op.step.Do && s.Epoch == a.op.step.Epoch && reflect.DeepEqual(s.Rule, a.op.step.Rule) {
+		if s := &steps[i]; s.Do == a.op.step.Do && s.Epoch == a.op.step.Epoch && sameRule(s.Rule, a.op.step.Rule) {
 			return
 		}
 	}
 	w.abandon(h)
+}
+
+func sameRule(a, b *pgctl.Rule) bool {
+	return a == b || a != nil && b != nil && a.Version == b.Version && a.Leader == b.Leader && a.Acks == b.Acks &&
+		slices.Equal(a.Standbys, b.Standbys) && slices.Equal(a.Lost, b.Lost)
 }
 
 // publish makes what was seen the host's word; news are sent at once.
@@ -196,7 +205,10 @@ func (w *World) publish(h int, v ha.InstanceView, seen ha.Observed) {
 		d.Step = &a.op.step
 	}
 	report := ha.Describe(v, seen, d)
-	news := v.Leadership.Phase != pgctl.Steady && !reflect.DeepEqual(report, a.report) || !reflect.DeepEqual(report.Essence(), a.report.Essence())
+	news := !report.Same(&a.report) || v.Leadership.Phase != pgctl.Steady && (!report.SameAll(&a.report) || w.now-a.told >= ha.Tick)
+	if news {
+		a.told = w.now
+	}
 	a.report, a.observed = report, seen
 	if news {
 		w.onBeat(h, false)
@@ -288,9 +300,12 @@ func (w *World) onProbe(h int) {
 	default:
 		p.Answered = true
 		if there.pg.state == ha.Running && there.pg.primary && there.stalled <= w.now {
-			written := w.write(to)
+			written := there.pg.log.end() + 1 // the next that a client writes
+			if !planted.IdleIsSilent.On() {
+				written = w.write(to)
+			}
 			w.flush(to)
-			if p.Closed = there.pg.conf.names == namesNobody; !p.Closed {
+			if p.Closed = there.pg.conf.names == namesNobody || !there.pg.conf.open; !p.Closed {
 				w.after(20*time.Millisecond, evProbed, h, int32(written), x.generation)
 				return
 			}

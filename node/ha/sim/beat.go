@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -11,9 +12,11 @@ type message struct {
 	from, to   int8
 	generation uint64 // of the daemon that waits for an answer
 	number     uint64
-	report     ha.Report
+	report     *ha.Report // shared, never changed
 	source     *ha.Source
 	epoch      uint64
+	ask        *ha.VouchRequest
+	life       pgctl.Life
 }
 
 // post keeps a message until it arrives.
@@ -53,10 +56,12 @@ func (w *World) onBeat(h int, again bool) {
 		w.after(ha.Heartbeat+time.Duration(w.n(5))*time.Millisecond, evBeat, h, 0, x.generation)
 	}
 	x.beats++
+	x.sent[x.beats%uint64(len(x.sent))] = w.clock(h)
 	m := message{from: int8(h), number: x.beats, generation: x.generation}
 	if x.agent.employed {
-		m.report = x.agent.report
-		m.report.ProofAge = w.now - x.agent.proven
+		report := x.agent.report
+		m.report = &report
+		m.report.ProofAge, m.report.Vouched = w.now-x.agent.proven, w.clock(h)-x.agent.vouching.at
 		if p := x.agent.probe; p != nil && w.now-x.agent.probed < ha.DetectLeast {
 			aged := *p
 			aged.Age = w.now - x.agent.probed
@@ -77,8 +82,9 @@ func (w *World) onBeatArrives(h int, at int32) {
 	}
 	x.heardBeat[m.from] = m.generation<<32 | m.number
 	var reports []ha.Report
-	if m.report.Instance != "" {
-		reports = []ha.Report{m.report}
+	if m.report != nil && m.report.Instance != "" {
+		w.heard[0] = *m.report
+		reports = w.heard[:]
 	}
 	if news, _ := x.hearing.Hear(w.hosts[m.from].name, m.number, reports); len(news) > 0 && x.leads {
 		w.after(time.Millisecond, evTick, h, 2, x.controller.term)

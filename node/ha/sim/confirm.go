@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -22,18 +23,21 @@ func (w *World) confirm(h int, o *operation) progress {
 	switch o.part {
 	case 0:
 		mark := ha.RuleMark{Epoch: o.step.Epoch, Version: o.step.Rule.Version}
-		if written := x.disk.local.Rule; written != nil && mark.Older(*written) {
+		if written := x.disk.local.Rule; written != nil && mark.Older(*written) && !planted.OlderVersionApplied.On() {
 			return fails("the rule is older than what was written last")
 		}
 		if p.state != ha.Running {
 			return fails("the server does not run")
 		}
 		o.pid = p.pid
+		if written := x.disk.local.Rule; written != nil && *written == mark && planted.NamesNotDurable.On() {
+			o.part = 8 // they are on disk, it believes
+		}
 		return goOn
 	case 1: // between nobody and somebody waiting, commits are seen to wait first (P4)
 		s := x.disk.posture
 		fromNobody, toNobody := (s.names == namesEmpty || s.lax) && wanted != namesEmpty, s.names != namesEmpty && wanted == namesEmpty
-		if !fromNobody && !toNobody {
+		if !fromNobody && !toNobody || planted.CheckpointerNotWaited.On() {
 			o.part = 5
 		}
 		return goOn
@@ -92,6 +96,7 @@ func (w *World) namesOf(r *pgctl.Rule, epoch pgctl.Epoch) int {
 	case r.Acks > len(r.Standbys):
 		return namesNobody // after a loss: nobody is left who could acknowledge
 	}
+	epoch = named(epoch)
 	for i := len(w.rules) - 1; i > namesNobody; i-- {
 		if k := &w.rules[i]; k.acks == r.Acks && k.epoch == epoch && slices.Equal(k.members, r.Standbys) {
 			return i
@@ -104,6 +109,7 @@ func (w *World) namesOf(r *pgctl.Rule, epoch pgctl.Epoch) int {
 // setNames writes the names.
 func (w *World) setNames(h int, o *operation, names int) progress {
 	if !w.assume(h, o, func(s *posture) {
+		s.former = s.names
 		s.lax, s.names = s.lax || s.names == namesEmpty || names == namesEmpty, names
 	}) {
 		return again(0)
@@ -138,13 +144,19 @@ func (w *World) seenWaiting(h int) progress {
 func (w *World) judge(h int, o *operation) progress {
 	impatient := !w.within(o, stubborn)
 	rule := o.step.Rule
+	switch returned := w.hosts[h].pg.released >= o.probe || !w.hosts[h].pg.commits; {
+	case planted.ConfirmedUnprobed.On(), planted.ConfirmedByReturned.On() && returned:
+		return goOn
+	case planted.ConfirmedByReturned.On():
+		return again(5 * time.Millisecond)
+	}
 	flushed, stale := 0, false
 	for i := range w.conns {
 		c := &w.conns[i]
 		if !c.sending || int(c.up) != h {
 			continue
 		}
-		wanted := rule.Acks > 0 && c.epoch == o.step.Epoch && rule.Names(c.life)
+		wanted := rule.Acks > 0 && (c.epoch == named(o.step.Epoch) || planted.JoinerByPosition.On()) && rule.Names(c.life)
 		answered := !c.streaming || c.answered >= o.probe
 		if o.step.Joint.Names(c.life) && c.id <= o.older && (w.counts(c) != wanted || !answered) {
 			stale = true

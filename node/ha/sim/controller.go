@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -13,12 +14,14 @@ type controller struct {
 	term     uint64 // the daemon's generation, and how often it was elected
 	memory   *ha.Memory
 	started  time.Duration // punctual
+	granted  time.Duration // punctual: the last lease
 	busy     bool
 	proposal proposal
 	request  *ha.Request
 	asked    time.Duration // when the request came
 	ask      [8]bool       // hosts that are to prove the leader
-	waiting  string
+	waiting  string        // as it was told
+	last     string        // why the last decision was none
 }
 
 // lead makes a server believe that it leads.
@@ -43,7 +46,7 @@ func (w *World) onTick(s int, why int32, mark uint64) {
 			return
 		}
 		w.after(ha.Tick, evTick, s, tickRegular, mark)
-		x.hearing.Tick(w.now)
+		x.hearing.Tick(w.clock(s))
 	} else if mark != x.controller.term {
 		return
 	}
@@ -65,14 +68,20 @@ func (w *World) consider(s int) {
 	x := &w.hosts[s]
 	c := &x.controller
 	now := w.current(s)
-	v := ha.View{
-		Declared:   ha.Declared{Acks: w.Acks, Strict: w.Strict, Instances: w.Instances},
-		Leadership: now.leadership, Request: c.request, LeaseAge: x.hearing.Punctual() - c.started,
-		Members: make([]ha.Member, len(now.instances)),
+	acks := w.Acks
+	if w.Lease {
+		acks = 0
 	}
+	v := ha.View{
+		Declared:   ha.Declared{Acks: acks, Strict: w.Strict, Instances: w.Instances},
+		Leadership: now.leadership, Request: c.request, LeaseAge: x.hearing.Punctual() - max(c.granted, c.started),
+		Members: slices.Grow(w.seen[:0], len(now.instances))[:len(now.instances)],
+	}
+	w.seen = v.Members
 	for i, instance := range now.instances {
 		report, age := x.hearing.Report(instance.Host, instance.Name, c.started)
 		v.Members[i] = ha.Member{Instance: instance.Name, Host: instance.Host, Life: instance.Life, Report: report, Age: age}
+		v.Members[i].Tags.NoFailover = w.Barred == i+1
 	}
 	c.memory.Complete(&v, x.hearing.Punctual(), x.hearing.Began())
 	d := ha.Decide(v)
@@ -90,6 +99,7 @@ func (w *World) consider(s int) {
 		}
 	}
 	c.memory.Remember(v, d)
+	c.last = d.Waiting
 	if w.talks && d.Waiting != c.waiting {
 		c.waiting = d.Waiting
 		w.say(s, "waits: %s", d.Waiting)
@@ -104,6 +114,12 @@ func (w *World) consider(s int) {
 	}
 	if d.Next != nil && (d.Answer != nil || d.Done) {
 		w.answer(s, d)
+	}
+	if d.Next != nil {
+		w.judgePromotion(&v, d.Next)
+		if w.Watch != nil {
+			w.Watch(v, d)
+		}
 	}
 	c.busy, c.proposal = true, proposal{next: d.Next, from: now.leadership, replace: d.Replace}
 	w.after(w.soon(), evCommit, s, 0, c.term)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -14,7 +15,11 @@ func (w *World) detach(h int, o *operation) progress {
 	p := &x.pg
 	switch o.part {
 	case 0:
-		if !w.assume(h, o, func(s *posture) { s.upstream, s.replayNow, s.names = target{}, true, namesNobody }) {
+		planned := o.was.Planned
+		if !w.assume(h, o, func(s *posture) {
+			s.upstream, s.replayNow, s.names = target{}, true, namesClosed()
+			s.open = s.open && (planned == nil || planned.To != x.agent.self.Life)
+		}) {
 			return again(0)
 		}
 		return goOn
@@ -24,6 +29,9 @@ func (w *World) detach(h int, o *operation) progress {
 			return goOn
 		}
 		receiver := w.receiverOf(h)
+		if planted.PledgeWithReceiver.On() {
+			receiver = -1
+		}
 		if receiver >= 0 {
 			w.endReceiver(receiver) // by pid: a startup process that is busy does not look (P10)
 		}
@@ -43,7 +51,7 @@ func (w *World) detach(h int, o *operation) progress {
 
 // unblock ends the queries that hold up replay.
 func (w *World) unblock(h int) {
-	if p := &w.hosts[h].pg; p.blocked {
+	if p := &w.hosts[h].pg; p.blocked && !planted.PledgeWaitsForReplay.On() {
 		p.blocked = false
 		w.startup(h, w.soon())
 	}
@@ -95,7 +103,7 @@ func (w *World) rewind(h int, o *operation) progress {
 		}
 		return goOn
 	case 2:
-		x.disk.posture = posture{names: namesNobody, lax: x.disk.posture.lax}
+		x.disk.posture = posture{names: namesClosed(), lax: x.disk.posture.lax}
 		x.agent.stopped, x.agent.confirmed = nil, nil
 		if p.rewinding {
 			return progress{lost: "an earlier rewind was interrupted"}
@@ -111,7 +119,9 @@ func (w *World) rewind(h int, o *operation) progress {
 			return fails("the source cannot be asked")
 		}
 		p.rewinding = true
-		return progress{next: true, again: time.Duration(50+w.n(1500)) * time.Millisecond}
+		p.log.ruin(p.log.common(&w.hosts[from].pg.log), &w.hosts[from].pg.log)
+		p.flushed, p.replayed, x.disk.noted = p.log.end(), min(p.replayed, p.log.end()), 0
+		return progress{next: true, again: w.Rewind + time.Duration(50+w.n(1500))*time.Millisecond}
 	case 5:
 		if from < 0 || !w.serves(h, from) || !w.hosts[from].pg.primary {
 			return progress{lost: "the rewind broke off"}
@@ -160,6 +170,9 @@ func (w *World) promoteStep(h int, o *operation) progress {
 		}
 		return goOn
 	case 1, 5:
+		if planted.OlderSessionsLeft.On() {
+			return goOn
+		}
 		if r := w.emptied(h); !r.done {
 			return r
 		}
@@ -170,6 +183,9 @@ func (w *World) promoteStep(h int, o *operation) progress {
 	case 3:
 		switch {
 		case p.primary:
+		case planted.TimelineByPostgres.On():
+			p.promote = true
+			w.startup(h, w.soon())
 		case p.timeline() >= o.step.Timeline || p.histories&(1<<o.step.Timeline) != 0:
 			return fails("the number cannot be had")
 		default:
@@ -184,7 +200,7 @@ func (w *World) promoteStep(h int, o *operation) progress {
 		switch {
 		case !p.primary:
 			return again(5 * time.Millisecond)
-		case p.timeline() != o.step.Timeline:
+		case p.timeline() != o.step.Timeline && !planted.TimelineByPostgres.On():
 			return fails("it took another timeline")
 		}
 		return goOn
@@ -221,10 +237,11 @@ func (w *World) mayTend(h int, l pgctl.Leadership) {
 		return
 	}
 	a.tended = w.now
-	if p.files != x.disk.posture.render() || p.conf != p.files && !p.alone {
-		p.files = x.disk.posture.render()
+	if p.files != w.render(h) || p.conf != p.files && !p.alone {
+		p.files = w.render(h)
 		w.reload(h)
 	}
+	x.disk.noted = p.flushed
 	switch {
 	case p.primary && p.checkpoint != p.timeline():
 		w.after(w.soon()*4, evTend, h, 0, p.pid)

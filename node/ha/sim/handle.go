@@ -33,6 +33,7 @@ func (w *World) handle(e event) {
 		w.queue.push(e)
 		return
 	}
+	w.guards(h)
 	if e.kind >= evStartup {
 		w.handleServer(h, e)
 	} else {
@@ -50,25 +51,39 @@ func (w *World) ownPause(x *host, k kind) (until time.Duration) {
 // drop forgets an event, with the message that it brings.
 func (w *World) drop(e event) {
 	switch e.kind {
-	case evBeatArrives, evAnswer, evAsk, evSource:
+	case evBeatArrives, evAnswer, evAsk, evSource, evGranted, evLease, evVouchAsk, evVouched:
 		w.take(e.what)
 	}
 }
 
-func (w *World) handleDaemon(h int, e event) {
-	x := &w.hosts[h]
+// brought says whether an event brings a message, and has a daemon take it.
+func (w *World) brought(h int, e event) bool {
 	switch e.kind {
 	case evBeatArrives:
 		w.onBeatArrives(h, e.what)
-		return
 	case evAnswer:
 		w.onAnswer(h, e.what)
-		return
 	case evAsk:
 		w.onAsk(h, e.what)
-		return
 	case evSource:
 		w.onSource(h, e.what)
+	case evGranted:
+		w.onGranted(h, e.what, e.mark)
+	case evLease:
+		w.onLease(h, e.what)
+	case evVouchAsk:
+		w.onVouchAsk(h, e.what)
+	case evVouched:
+		w.onVouched(h, e.what)
+	default:
+		return false
+	}
+	return true
+}
+
+func (w *World) handleDaemon(h int, e event) {
+	x := &w.hosts[h]
+	if w.brought(h, e) {
 		return
 	}
 	if !x.daemon {
@@ -107,6 +122,10 @@ func (w *World) handleDaemon(h int, e event) {
 		}
 	case evDaemon:
 		w.onDaemon(h)
+	case evGrant:
+		w.onGrant(h)
+	case evVouch:
+		w.onVouch(h)
 	case evProve:
 		w.onProve(h)
 	case evProbe:
@@ -162,10 +181,12 @@ func (w *World) onWrite() {
 		h := (first + k) % len(w.hosts)
 		x := &w.hosts[h]
 		p := &x.pg
+		w.guards(h)
 		if !x.up || x.frozen > w.now || p.stopping || !p.primary || !p.conf.open && !p.sessions || p.pid == 0 {
 			continue
 		}
 		p.sessions = true
+		w.see(h)
 		at := w.write(h)
 		w.oracle.begin(p.log.records[at-1].id, w.now)
 		if w.n(8) == 0 || x.stalled > w.now {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -32,6 +33,11 @@ type host struct {
 	heardBeat  [8]uint64 // per host: beats come in order or not at all
 	controller controller
 
+	drift int               // of its clock, in thousandths
+	sent  [64]time.Duration // when beats were sent, by number
+	lease lease
+	guard guard
+
 	disk disk
 	pg   postgres
 }
@@ -40,11 +46,13 @@ type host struct {
 type disk struct {
 	local   ha.Local
 	posture posture
+	noted   int // a position up to which the log was held once
 }
 
 // posture is how the instance is to be configured: on disk before it is in force.
 type posture struct {
 	names     int
+	former    int  // the names before the last change
 	lax       bool // commits were not seen to wait since the names were empty
 	upstream  target
 	open      bool
@@ -55,6 +63,39 @@ type posture struct {
 
 func (p posture) render() settings {
 	return settings{names: p.names, upstream: p.upstream, open: p.open, replayNow: p.replayNow}
+}
+
+// render writes the files of a posture.
+func (w *World) render(h int) settings {
+	s := w.hosts[h].disk.posture.render()
+	if planted.PledgeUndone.On() && !s.upstream.set {
+		s.upstream = w.hosts[h].pg.files.upstream
+	}
+	return s
+}
+
+// namesClosed are the names of everybody who is no open leader.
+func namesClosed() int {
+	if planted.StrayOpen.On() {
+		return namesEmpty
+	}
+	return namesNobody
+}
+
+// named is the epoch in a member's name.
+func named(epoch pgctl.Epoch) pgctl.Epoch {
+	if planted.NameWithoutEpoch.On() {
+		return 0
+	}
+	return epoch
+}
+
+// epochOf is the epoch in the name of a connection, as the agent of its sender's host reads it.
+func (w *World) epochOf(h int, c *conn) pgctl.Epoch {
+	if planted.NameWithoutEpoch.On() {
+		return w.current(h).leadership.Epoch
+	}
+	return c.epoch
 }
 
 func newHost(n int) host {
@@ -81,6 +122,7 @@ func (x *host) founded(i pgctl.Instance, first record, leads bool) {
 func (w *World) boot(h int) {
 	x := &w.hosts[h]
 	x.up, x.frozen, x.stalled = true, 0, 0
+	w.drift(h)
 	w.startDaemon(h)
 }
 
@@ -94,10 +136,18 @@ func (w *World) startDaemon(h int) {
 	x.daemon, x.ready, x.hung, x.leads, x.beats = true, false, 0, false, 0
 	x.agent, x.hearing, x.controller = agent{}, ha.NewHearing(), controller{}
 	x.contact = w.now
+	x.seen = max(0, x.seen-w.n(8)) // what it holds is read again, and may be older than what it knew
+	if planted.PledgeForgotten.On() {
+		x.disk.local.Pledge = 0
+	}
 	w.after(w.soon(), evSync, h, 0, x.generation)
 	w.after(w.soon(), evBeat, h, 0, x.generation)
 	w.after(w.soon(), evProve, h, 0, x.generation)
 	w.after(w.soon(), evDaemon, h, 0, x.generation)
+	if w.Lease {
+		w.after(w.soon(), evGrant, h, 0, x.generation)
+		w.after(w.soon(), evVouch, h, 0, x.generation)
+	}
 	if h < servers {
 		w.after(w.soon(), evTick, h, 0, x.generation)
 	}
@@ -116,19 +166,27 @@ func (w *World) endDaemon(h int) {
 // powerOff ends everything on a machine at once.
 func (w *World) powerOff(h int) {
 	w.endDaemon(h)
-	w.hosts[h].up = false
+	if s := &w.hosts[h].disk.posture; planted.NamesNotDurable.On() {
+		s.names = s.former
+	}
+	w.hosts[h].up, w.hosts[h].lease, w.hosts[h].guard = false, lease{}, guard{}
 	w.down(h, false, true)
 }
 
 // onDaemon: the daemon waits until it knows everything that was committed before it started.
 func (w *World) onDaemon(h int) {
 	x := &w.hosts[h]
-	if !w.linearize(h) {
+	if !w.linearize(h) && !unread() {
 		w.after(50*time.Millisecond, evDaemon, h, 0, x.generation)
 		return
 	}
 	x.ready = true
 	w.manage(h)
+}
+
+// unread says whether a daemon begins with whatever it holds.
+func unread() bool {
+	return planted.PledgeForgotten.On() || planted.PledgeFollowsOlder.On() || planted.OlderVersionApplied.On()
 }
 
 // manage keeps an agent for the life that is assigned to this host.
@@ -141,7 +199,7 @@ func (w *World) manage(h int) {
 	if x.agent.employed && x.agent.self.Life == i.Life {
 		return
 	}
-	x.agent = agent{employed: true, self: i, proven: w.now, turn: x.agent.turn}
+	x.agent = agent{employed: true, self: i, proven: w.now, turn: x.agent.turn, vouching: vouching{at: w.lastVouch(h)}}
 	if x.pg.life != i.Life || x.disk.local.Life != "" && x.disk.local.Life != i.Life {
 		w.setAside(h, i.Life)
 	}

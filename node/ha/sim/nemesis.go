@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -38,13 +37,16 @@ const (
 	RestartOrder                // a restart is ordered
 	Pause                       // no automatic failover for a while
 	LostConnection              // a replication connection breaks
+	OldData                     // an older state of a data directory is put back
+	StandStill                  // everything stands still for a moment
+	Secession                   // two hosts hear each other only, and the daemon of one is started anew
 	faults
 )
 
 var faultNames = [...]string{
 	"power loss", "freeze", "stun", "daemon killed", "daemon hangs", "postmaster killed", "one-way cut", "pair cut", "isolation",
 	"split", "slow host", "disk stall", "disk lost", "data directory lost", "replay blocked", "server election", "switchover", "failover by hand",
-	"failover with loss", "commit cancelled", "promotion by hand", "restart ordered", "pause", "connection lost",
+	"failover with loss", "commit cancelled", "promotion by hand", "restart ordered", "pause", "connection lost", "older data put back", "all stand still", "secession",
 }
 
 // String is its name.
@@ -52,7 +54,7 @@ func (f Fault) String() string { return faultNames[f] }
 
 // calm are the faults that must not move a leader, alone and however often: of PowerLoss only that of
 // another host.
-var calm = []Fault{PowerLoss, DaemonKill, DaemonHang, ServerMoves, LostConnection, CutPair, CutOneWay}
+var calm = []Fault{PowerLoss, DaemonKill, DaemonHang, ServerMoves, LostConnection, CutPair, CutOneWay, StandStill}
 
 // Faults are all of them.
 func Faults() []Fault {
@@ -146,6 +148,15 @@ func (w *World) inflict(f Fault, h int) bool {
 		x.stalled = w.now + w.long()
 	case DiskLoss, DataLoss:
 		return w.loseData(f, h)
+	case OldData:
+		return w.putBack(h)
+	case Secession:
+		return w.secede(h, w.n(len(w.hosts)))
+	case StandStill:
+		until := w.now + w.short()
+		for o := range w.hosts {
+			w.hosts[o].frozen = max(w.hosts[o].frozen, until)
+		}
 	case ReplayBlock:
 		if !x.up || x.pg.primary || x.pg.state != ha.Running {
 			return false
@@ -163,6 +174,9 @@ func (w *World) inflict(f Fault, h int) bool {
 		p := &x.pg
 		if len(p.waiting) == 0 || p.waiting[0].own {
 			return false
+		}
+		if l := &w.raft.now().leadership; l.Phase == pgctl.Promoting && l.Leader == p.life && p.primary {
+			w.violate("I2: %s, which is being promoted, tells an older session of commit %d", p.life, p.waiting[0].id)
 		}
 		p.waiting = append(p.waiting[:0:0], p.waiting[1:]...) // the client is told, with a warning (P9)
 	case HandPromotion:
@@ -248,6 +262,23 @@ func (w *World) sever(from, to int, both bool) {
 	w.after(w.long(), evRelent, from, backLink, uint64(to))
 }
 
+// secede cuts two hosts off together.
+func (w *World) secede(h, with int) bool {
+	if h == with || !w.hosts[with].up {
+		return false
+	}
+	for o := range w.hosts {
+		if o != h && o != with {
+			w.sever(h, o, true)
+			w.sever(with, o, true)
+		}
+	}
+	w.cut[h][with], w.cut[with][h] = false, false
+	w.endDaemon(with)
+	w.after(w.short()/4, evRelent, with, backDaemon, 0)
+	return true
+}
+
 // loseData loses a disk, or the data directory on it.
 func (w *World) loseData(f Fault, h int) bool {
 	x := &w.hosts[h]
@@ -262,6 +293,22 @@ func (w *World) loseData(f Fault, h int) bool {
 	}
 	w.down(h, false, true)
 	x.pg = postgres{state: ha.Down, life: x.pg.life}
+	return true
+}
+
+// putBack replaces a data directory by what it was some time ago, in a snapshot say, with its life.
+func (w *World) putBack(h int) bool {
+	x := &w.hosts[h]
+	p := &x.pg
+	least := min(x.disk.noted-1, p.flushed-1, p.log.end()-1)
+	if !x.up || !p.exists || p.rewinding || x.disk.local.Rewinding != 0 || least < 1 || w.oracle.lost >= w.Acks {
+		return false
+	}
+	w.oracle.lost++
+	w.down(h, false, true)
+	p.log.cut(max(1, least-w.n(20)))
+	p.flushed, p.replayed = p.log.end(), min(p.replayed, p.log.end())
+	p.checkpoint = min(p.checkpoint, p.timeline())
 	return true
 }
 
@@ -343,30 +390,5 @@ func (w *World) onRelent(e event) {
 		}
 	case backPause:
 		w.setPaused(false)
-	}
-}
-
-// heal ends everything bad, and nothing bad follows.
-func (w *World) heal() {
-	w.say(-1, "everything heals")
-	w.Faults = nil
-	for h := range w.hosts {
-		x := &w.hosts[h]
-		x.frozen, x.hung, x.stalled = min(x.frozen, w.now), min(x.hung, w.now), min(x.stalled, w.now)
-		w.slow[h] = 0
-		w.unblock(h)
-		if !x.up {
-			w.boot(h)
-		}
-		w.startDaemon(h)
-	}
-	w.cut = [8][8]bool{}
-	w.Loss = 0
-	w.walLoss = 0
-	w.setPaused(false)
-	w.Writes = min(w.Writes, 200*time.Millisecond)
-	w.after(0, evWrite, 0, 0, 0)
-	if w.talks {
-		w.say(-1, "%s", fmt.Sprint(w.raft.now().leadership.Phase))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -13,11 +14,17 @@ func (w *World) observe(h int) ha.Observed {
 	x := &w.hosts[h]
 	a, p, d := &x.agent, &x.pg, &x.disk
 	o := ha.Observed{Server: ha.Server{Directory: ha.NoDirectory, State: ha.Absent}, Local: d.local}
+	if w.Lease {
+		o.Guard = &ha.GuardState{Armed: x.guard.armed, Required: true}
+	}
 	if !p.exists {
 		return o
 	}
 	o.Directory, o.State = ha.ReadyDirectory, p.state
 	o.Open, o.Promoted, o.Stopped = d.posture.open, d.posture.promoted, a.stopped
+	if a.stopped != nil {
+		o.Handed = a.stopped.Epoch
+	}
 	if up := d.posture.upstream; up.set {
 		o.Upstream, o.Address = w.nameOf(h, up), w.hosts[up.host].name
 	}
@@ -40,6 +47,12 @@ func (w *World) observe(h int) ha.Observed {
 			o.Timeline = p.timeline()
 		}
 		o.Progress = uint64(p.replayed)
+		if a.op.active && (a.op.step.Do == ha.Rewind || a.op.step.Do == ha.CopyData) {
+			o.Progress += uint64(w.now / time.Second) // bytes that are read and written
+		}
+		if p.state == ha.Down && p.log.end() < d.noted && !planted.LifeKept.On() {
+			o.Trouble = "an older state of it was put back"
+		}
 		o.Open = o.Open && o.State != ha.Down
 		return o
 	}
@@ -66,7 +79,7 @@ func (w *World) nameOf(h int, up target) string {
 func (w *World) observeStandby(h int, o *ha.Observed) {
 	x := &w.hosts[h]
 	a, p := &x.agent, &x.pg
-	o.End = p.log.position(p.flushed)
+	o.End, o.LeaderEnd = p.log.position(p.flushed), pgctl.LSN(p.leaderEnd)
 	receiver := w.receiverOf(h)
 	if receiver >= 0 {
 		c := &w.conns[receiver]
@@ -90,7 +103,7 @@ func (w *World) observeStandby(h int, o *ha.Observed) {
 	switch {
 	case p.streamed:
 		o.Position = o.End
-	case o.AtEnd:
+	case o.AtEnd, planted.PositionTooLow.On():
 		o.Position = p.log.position(p.replayed)
 	}
 	o.Progress = uint64(p.replayed) + uint64(p.flushed)
@@ -112,7 +125,7 @@ func (w *World) observePrimary(h int, o *ha.Observed) {
 	}
 	for i := range w.conns {
 		if c := &w.conns[i]; c.sending && int(c.up) == h {
-			o.Senders = append(o.Senders, ha.Sender{Life: c.life, Epoch: c.epoch, Streaming: c.streaming, Flushed: pgctl.LSN(c.flushed)})
+			o.Senders = append(o.Senders, ha.Sender{Life: c.life, Epoch: w.epochOf(h, c), Streaming: c.streaming, Flushed: pgctl.LSN(c.flushed)})
 		}
 	}
 	slices.SortFunc(o.Senders, func(a, b ha.Sender) int {

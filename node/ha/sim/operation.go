@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -108,6 +109,8 @@ func (w *World) carryOut(h int, o *operation) progress {
 		return w.open(h, o)
 	case ha.Close:
 		return w.closeStep(h, o)
+	case ha.Arm, ha.Disarm:
+		return w.onArm(h, o.step)
 	}
 	return over
 }
@@ -119,7 +122,7 @@ func (w *World) assume(h int, o *operation, change func(*posture)) bool {
 	case 0:
 		change(&x.disk.posture)
 	case 1:
-		x.pg.files = x.disk.posture.render()
+		x.pg.files = w.render(h)
 	default:
 		w.reload(h)
 		return true
@@ -203,7 +206,14 @@ func (w *World) start(h int, o *operation) progress {
 		return goOn
 	case 1:
 		if !w.assume(h, o, func(s *posture) {
-			*s = posture{names: namesNobody, replayNow: o.step.Standby, started: true, promoted: s.promoted}
+			former := *s
+			*s = posture{names: namesClosed(), replayNow: o.step.Standby, started: true, promoted: s.promoted}
+			if planted.NamesNotDurable.On() && !o.step.Standby {
+				s.names, s.former = former.names, former.former
+			}
+			if planted.CrashedOpens.On() && !o.step.Standby {
+				s.names, s.open = former.names, true
+			}
 			if o.step.Upstream {
 				s.upstream = w.targetOf(h, o)
 			}
@@ -233,7 +243,7 @@ func (w *World) start(h int, o *operation) progress {
 
 func (w *World) targetOf(h int, o *operation) target {
 	host := w.current(h).hostOf(o.source.Life)
-	return target{set: host >= 0, host: int8(max(host, 0)), epoch: o.step.Epoch}
+	return target{set: host >= 0, host: int8(max(host, 0)), epoch: named(o.step.Epoch)}
 }
 
 // stop ends the sessions of others, stops within the budget, notes where the log ended, and leaves the

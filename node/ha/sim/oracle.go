@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/node/ha"
 )
 
 // acked is a commit that a client saw succeed.
@@ -72,12 +73,54 @@ func (w *World) acknowledge(h int, c waiter) {
 		w.violate("I2: %s acknowledges commits in epoch %d, in which %s did", p.life, epoch, other)
 	}
 	l := w.raft.now().leadership
-	if l.Phase != pgctl.Steady || l.Leader == p.life {
+	if l.Phase != pgctl.Steady && !(w.Lease && l.Phase == pgctl.Promoting) || l.Leader == p.life {
 		return
 	}
-	if to := w.raft.now().hostOf(l.Leader); to >= 0 && !w.hosts[to].pg.log.has(c.id, c.position) {
+	if to := w.raft.now().hostOf(l.Leader); to >= 0 && !w.gone(to) && !w.hosts[to].pg.log.has(c.id, c.position) {
 		w.violate("I2: %s of epoch %d acknowledges commit %d at %d, which is not in the history of %s, the leader of epoch %d",
 			p.life, epoch, c.id, c.position, l.Leader, l.Epoch)
+	}
+}
+
+// see: the first client after a recovery sees every commit that is in the log, acknowledged or not (P9).
+func (w *World) see(h int) {
+	p := &w.hosts[h].pg
+	if p.recovered == 0 || w.oracle.accepted {
+		return
+	}
+	l := &w.raft.now().leadership
+	if record, known := l.Record(p.timeline()); known && record.Leader == p.life && l.Leader == p.life {
+		w.oracle.acked = append(w.oracle.acked, acked{id: p.log.records[p.recovered-1].id, position: p.recovered, host: h, epoch: l.Epoch})
+	}
+	p.recovered = 0
+}
+
+// judgePromotion holds a decision about a promotion against what was known: nobody loses redundancy because others are
+// slower, and a leader that is heard is not replaced while somebody is being rewound to follow it.
+func (w *World) judgePromotion(v *ha.View, next *pgctl.Leadership) {
+	if v.Leadership.Phase != pgctl.Promoting || w.Lease {
+		return
+	}
+	well, rewound := 0, false
+	var leader *ha.Report
+	for i := range v.Members {
+		m := &v.Members[i]
+		known := m.Age <= ha.Fresh && m.Report.Life == m.Life && m.Report.LifeLost == ""
+		switch {
+		case m.Life == v.Leadership.Leader && known:
+			leader = &m.Report
+		case known && m.Report.State == ha.Running:
+			well++
+		case known && m.Report.State == ha.Making && w.hosts[i].agent.op.step.Do == ha.Rewind:
+			rewound = true
+		}
+	}
+	switch {
+	case next.Phase == pgctl.Steady && next.Rule.Acks < min(well, w.Acks) && v.PhaseAge < ha.PromotionStall:
+		w.violate("I1: %s leads with %d acknowledgements, although %d others are well", next.Leader, next.Rule.Acks, well)
+	case next.Phase == pgctl.Recruiting && rewound && leader != nil && leader.Failed == "" && leader.Promoted != nil &&
+		leader.Promoted.Epoch == v.Leadership.Epoch && leader.Promoted.Timeline == v.Leadership.History[len(v.Leadership.History)-1].Timeline:
+		w.violate("I3: epoch %d deposes %s while somebody is being rewound to follow it", next.Epoch, v.Leadership.Leader)
 	}
 }
 
@@ -92,6 +135,9 @@ func (w *World) observeLeadership(old, next pgctl.Leadership) {
 	}
 	if w.Calm && w.Faults != nil && old.Phase == pgctl.Steady && next.Epoch > old.Epoch {
 		w.violate("I4: %s made the leader of epoch %d move", w.Faults[0], old.Epoch)
+	}
+	if !w.Calm && phase == "" && (old.NextRule == nil) != (next.NextRule == nil) {
+		w.provoke()
 	}
 	if old.NextRule != nil && next.NextRule == nil {
 		w.count("rule confirmed")
@@ -125,10 +171,16 @@ func (w *World) observeLeadership(old, next pgctl.Leadership) {
 	w.lacking(h, next)
 }
 
+// gone says whether an instance's data was lost, or replaced by older data: it says nothing about its history.
+func (w *World) gone(h int) bool {
+	x := &w.hosts[h]
+	return !x.pg.exists || x.pg.log.end() < x.disk.noted
+}
+
 // lacking holds I1 against a new leader's history.
 func (w *World) lacking(h int, l pgctl.Leadership) {
-	if !w.hosts[h].pg.exists {
-		return // its disk is gone since; the next leader is held against what was acknowledged
+	if w.gone(h) || w.Lease {
+		return // the next leader is held against what was acknowledged
 	}
 	log := &w.hosts[h].pg.log
 	for i := len(w.oracle.acked) - 1; i >= 0; i-- {

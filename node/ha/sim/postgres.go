@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -78,6 +79,8 @@ type postgres struct {
 	terminated int  // what was written up to here by clients is nobody's any more
 	waiting    []waiter
 	released   int // what was acknowledged to waiting commits so far
+	leaderEnd  int // of a standby: the end of its upstream's log, as it last heard
+	recovered  int // where its recovery from a crash ended, until a client has seen that
 }
 
 func (p *postgres) atEnd() bool { return p.replayed == p.flushed && !p.blocked }
@@ -114,6 +117,7 @@ func (w *World) flush(h int) bool {
 	}
 	p := &w.hosts[h].pg
 	p.flushed = p.log.end()
+	w.archive(h)
 	w.streamAll(h)
 	return true
 }
@@ -125,14 +129,18 @@ func (w *World) launch(h int, alone bool) {
 	p.pid, p.state, p.primary = w.pids, ha.Starting, false
 	p.conf, p.alone, p.streamed, p.blocked, p.promote, p.stopping, p.sessions = p.files, alone, false, false, false, false, false
 	p.commits = p.conf.names != namesEmpty // names that are set before the start are obeyed from the first commit (P4)
-	p.upstream, p.released, p.terminated, p.due = p.conf.upstream, 0, 0, false
+	p.upstream, p.released, p.terminated, p.recovered, p.leaderEnd, p.due = p.conf.upstream, 0, 0, 0, 0, false
 	if alone {
 		p.upstream, p.conf.upstream = target{}, target{}
 	}
 	highest := max(p.checkpoint, p.log.at(p.log.end()))
 	p.histories &= 1<<(highest+1) - 1
 	if !p.clean {
-		p.replayed = max(1, p.replayed-w.n(4))
+		back := w.n(4) // from the last restart point
+		if w.n(2) == 0 {
+			back = w.n(60)
+		}
+		p.replayed = max(1, p.replayed-back)
 	}
 	w.startup(h, w.soon())
 }
@@ -184,7 +192,7 @@ func (w *World) onStartup(h int) {
 	if p.blocked {
 		return // whoever unblocks it lets it go on
 	}
-	if stalled := w.hosts[h].stalled; p.state == ha.Starting && stalled > w.now {
+	if stalled := w.hosts[h].stalled; (p.state == ha.Starting || p.promote) && stalled > w.now { // recovery ends with a flush
 		w.startup(h, stalled-w.now+w.soon())
 		return
 	}
@@ -204,8 +212,12 @@ func (w *World) onStartup(h int) {
 	switch {
 	case !p.signal:
 		w.becomePrimary(h, p.timeline())
+		p.recovered = p.log.end()
 		p.checkpoint = p.timeline() // a recovery from a crash ends with one, a promotion does not
 		w.count("recovered")
+		return
+	case p.promote && p.state == ha.Running && w.Lasting == StuckPromotion && w.broken == h+1:
+		p.promote = false // it never comes to its end
 		return
 	case p.promote && p.state == ha.Running:
 		if i := w.receiverOf(h); i >= 0 {
@@ -226,6 +238,10 @@ func (w *World) onStartup(h int) {
 		if i := w.receiverOf(h); i >= 0 && !w.feeds(i, p.upstream) {
 			w.endReceiver(i)
 		}
+	}
+	if w.receiverOf(h) < 0 && !p.promote && w.restore(h) {
+		w.startup(h, w.soon())
+		return
 	}
 	if p.upstream.set && w.receiverOf(h) < 0 && !p.promote {
 		w.connect(h)
@@ -255,6 +271,9 @@ func (w *World) onReload(h int) {
 	p := &w.hosts[h].pg
 	upstream := p.files.upstream
 	p.conf = p.files
+	if planted.PledgeUndone.On() {
+		p.conf.upstream = w.hosts[h].disk.posture.upstream
+	}
 	if p.alone {
 		p.conf.upstream = target{}
 	} else if p.signal && upstream != p.upstream {

@@ -22,6 +22,12 @@ const (
 	evProbe                    // a member looks at the leader itself
 	evProbed                   // and whether what it wrote there has arrived
 	evDaemon                   // a daemon starts
+	evGrant                    // a server looks for who asked for a lease
+	evGranted                  // and has heard whether it leads
+	evLease                    // a renewal arrives
+	evVouch                    // a leader asks its members whether it may go on
+	evVouchAsk                 // one of them is asked
+	evVouched                  // and agrees
 	evStartup                  // PostgreSQL's startup process goes on
 	evReload                   // the postmaster reads its files
 	evCheckpointer             // the checkpointer follows them

@@ -82,7 +82,7 @@ func (w *World) onRaft() {
 		}
 	}
 	for s := range servers { // a leader without majority steps down, when it comes to notice
-		if h := &w.hosts[s]; h.leads && r.leader != s && w.running(s) && w.n(4) == 0 {
+		if h := &w.hosts[s]; h.leads && r.leader != s && w.running(s) && w.n(8) == 0 {
 			h.leads = false
 			h.controller.busy, h.controller.request = false, nil
 		}

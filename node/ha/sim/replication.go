@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgctl/pgctl"
+	"github.com/pgctl/pgctl/internal/planted"
 	"github.com/pgctl/pgctl/node/ha"
 )
 
@@ -45,12 +46,12 @@ func (w *World) connect(h int) {
 	to := down.upstream
 	up := &w.hosts[to.host].pg
 	if !w.reaches(h, int(to.host)) || !w.reaches(int(to.host), h) || w.hosts[to.host].frozen > w.now ||
-		up.state != ha.Running || up.stopping || int(to.host) == h {
+		up.state != ha.Running || up.stopping || int(to.host) == h || w.Lasting == Barren && w.broken == int(to.host)+1 {
 		return
 	}
-	if !slices.Contains(up.slots, down.life) || slices.ContainsFunc(w.conns, func(c conn) bool {
+	if busy := slices.ContainsFunc(w.conns, func(c conn) bool {
 		return c.sending && c.up == to.host && c.life == down.life // a slot has one connection (P5)
-	}) {
+	}); (busy || !slices.Contains(up.slots, down.life)) && !planted.MemberTwice.On() {
 		return
 	}
 	own, theirs := down.log.at(down.log.end()), up.log.at(up.log.end())
@@ -109,6 +110,7 @@ func (w *World) onStream(i int) {
 	if !c.sending || !c.receiving || !w.reaches(int(c.up), int(c.down)) || w.hosts[c.up].frozen > w.now || w.n(100) < w.walLoss {
 		return // TCP tries again: see onRetry
 	}
+	down.leaderEnd = max(down.leaderEnd, up.flushed)
 	if n := min(up.flushed, up.log.end()) - down.log.end(); n > 0 && !c.stuck {
 		if w.n(4) == 0 {
 			n = 1 + w.n(n)
@@ -117,6 +119,9 @@ func (w *World) onStream(i int) {
 			down.log.append(r)
 		}
 		down.histories |= up.histories & (1<<(down.log.at(down.log.end())+1) - 1)
+		if planted.WrittenIsFlushed.On() && w.reaches(int(c.down), int(c.up)) {
+			w.after(w.latency(), evReply, int(c.up), int32(down.log.end()), c.id)
+		}
 	}
 	if down.log.end() < up.flushed && !c.stuck {
 		w.stream(i)

@@ -72,6 +72,14 @@ func (l *wal) common(other *wal) int {
 	return n
 }
 
+// ruin is what an interrupted rewind leaves: segments of the source, and pages that are not its pages.
+func (l *wal) ruin(common int, source *wal) {
+	l.copyOf(source, source.end())
+	for i := common; i < l.end(); i++ {
+		l.records[i].id = 0
+	}
+}
+
 // copyOf takes over another log up to a position.
 func (l *wal) copyOf(other *wal, upTo int) {
 	l.records = append(l.records[:0:0], other.records[:upTo]...)

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgctl/pgctl"
@@ -35,7 +37,7 @@ func Draw(seed uint64) Options {
 	leave := r.IntN(80) + 10 // percent
 	for _, f := range Faults() {
 		likely := r.IntN(100) >= leave
-		if rare := f == HandPromotion || f == LossyFailover || f == DiskLoss || f == DataLoss || f == Pause; rare {
+		if rare := f == HandPromotion || f == LossyFailover || f == DiskLoss || f == DataLoss || f == OldData || f == Pause; rare {
 			likely = likely && r.IntN(4) == 0
 		}
 		often := []int{1, 1, 2, 4, 8}[r.IntN(5)] // beside the others
@@ -47,6 +49,18 @@ func Draw(seed uint64) Options {
 				o.Faults = append(o.Faults, f)
 			}
 		}
+	}
+	if r.IntN(6) == 0 {
+		o.Lasting = Lasting(1 + r.IntN(int(lastings)-1))
+	}
+	if o.Lease = seed%10 == 5; o.Lease {
+		o.Strict = false
+	}
+	if r.IntN(12) == 0 {
+		o.Barred = 1 + r.IntN(o.Instances)
+	}
+	if r.IntN(12) == 0 {
+		o.Rewind = time.Duration(5+r.IntN(15)) * time.Second
 	}
 	return o
 }
@@ -60,8 +74,11 @@ func Walk(o Options) *World {
 		return w
 	}
 	w.heal()
-	healed := w.now
-	for w.now < healed+Bound {
+	healed, bound := w.now, Bound+2*o.Rewind
+	if o.Lasting != Nothing {
+		bound *= 2 // it has to be noticed first, and what is tried may fail first
+	}
+	for w.now < healed+bound {
 		w.Run(w.now + 500*time.Millisecond)
 		if w.Violation() != "" {
 			return w
@@ -71,11 +88,18 @@ func Walk(o Options) *World {
 			return w
 		}
 	}
+	l := w.raft.now().leadership
+	if leader := w.raft.now().hostOf(l.Leader); w.oracle.last > healed && leader >= 0 {
+		if h := w.alone(leader, l); h >= 0 {
+			w.violate("I3: %s after everything healed host %d does not follow host %d", bound, h, leader)
+		}
+		return w
+	}
 	if why := w.hopeless(); why != "" {
 		w.count("no leader, rightly: " + why)
 		return w
 	}
-	w.violate("I3: %s after everything healed nothing is acknowledged; %s", Bound, w.hosts[max(0, w.raft.leader)].controller.waiting)
+	w.violate("I3: %s after everything healed nothing is acknowledged; %s", bound, w.hosts[max(0, w.raft.leader)].controller.last)
 	return w
 }
 
@@ -83,11 +107,26 @@ func Walk(o Options) *World {
 func (w *World) well() bool {
 	l := w.raft.now().leadership
 	h := w.raft.now().hostOf(l.Leader)
-	if l.Phase != pgctl.Steady || h < 0 || !w.hosts[h].pg.primary {
+	if l.Phase != pgctl.Steady || h < 0 || !w.hosts[h].pg.primary || l.NextRule != nil {
 		return false
 	}
 	w.lacking(h, l)
-	return true
+	return w.alone(h, l) < 0
+}
+
+// alone is a host that does not follow the leader although nothing keeps it from that, or -1.
+func (w *World) alone(leader int, l pgctl.Leadership) int {
+	for h := range w.Instances {
+		if h == leader || w.useless(h) || w.Lasting == BusyReplay || w.Lasting == StuckPromotion && w.broken == h+1 || w.Lasting == Barren && w.broken == leader+1 || w.useless(leader) {
+			continue
+		}
+		if !slices.ContainsFunc(w.conns, func(c conn) bool {
+			return c.sending && c.receiving && c.streaming && !c.stuck && int(c.up) == leader && int(c.down) == h && c.epoch == named(l.Epoch)
+		}) {
+			return h
+		}
+	}
+	return -1
 }
 
 // hopeless says why nothing automatic may make the cluster write again, or "": too many of those that
@@ -98,22 +137,62 @@ func (w *World) hopeless() string {
 	if l.Phase == pgctl.Unknown {
 		return "the store is behind"
 	}
+	if !l.Serving {
+		return "a new cluster waits for its members"
+	}
+	if (l.Phase == pgctl.Recruiting || l.Phase == pgctl.Promoting) && w.furthest() {
+		return "whoever is the furthest cannot lead"
+	}
+	if p := l.Planned; p != nil && p.Lossy && now.hostOf(p.To) >= 0 && w.useless(now.hostOf(p.To)) {
+		return "whom an operator wants to lead is gone"
+	}
 	intact := ha.Lives{}
 	standing := 0
 	for h := range w.Instances {
-		x := &w.hosts[h]
-		if x.pg.exists && x.pg.life == now.life(h) && !x.pg.rewinding && x.agent.lost == "" && !w.foreign(h) {
+		if w.intact(h) {
 			intact[now.life(h)] = true
 			standing++
 		}
 	}
+	leader := now.hostOf(l.Leader)
 	switch {
+	case w.Lease && !intact[l.Rule.Leader]:
+		return "nobody knows how far the old leader was"
+	case w.Lease:
+		return ""
+	case w.Strict && w.Lasting == Barren && leader+1 == w.broken:
+		return "strict, and nobody can follow the leader"
 	case !ha.Enough(ha.Binding(&l), intact):
 		return "too few have their data"
 	case w.Strict && standing-1 < w.Acks:
 		return "strict, and too few are left"
 	}
 	return ""
+}
+
+// furthest says whether the one instance that must not lead, or cannot, has what nobody else has: then it is not
+// replaced, since nobody catches up from it.
+func (w *World) furthest() bool {
+	if w.Barred > 0 && w.raft.leader >= 0 && strings.Contains(w.hosts[w.raft.leader].controller.last, "must not lead") {
+		return true
+	}
+	if w.Lasting != StuckPromotion && w.Lasting != Barren || w.broken == 0 {
+		return false
+	}
+	end := func(h int) pgctl.Position { return w.hosts[h].pg.log.position(w.hosts[h].pg.log.end()) }
+	for h := range w.Instances {
+		if h+1 != w.broken && w.intact(h) && end(h).Compare(end(w.broken-1)) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// intact says whether an instance could be recruited.
+func (w *World) intact(h int) bool {
+	x := &w.hosts[h]
+	return x.pg.exists && x.pg.life == w.raft.now().life(h) && x.pg.log.end() >= x.disk.noted && !x.pg.rewinding && x.agent.lost == "" &&
+		!w.foreign(h) && !w.useless(h) && x.disk.local.Rewinding == 0
 }
 
 // foreign says whether an instance is on a timeline that was not given to it, or to nobody.

@@ -15,15 +15,20 @@ type Options struct {
 	Instances int
 	Acks      int // as declared
 	Strict    bool
-	Chaos     time.Duration // for how long bad things happen
-	Pace      time.Duration // mean time between two of them
-	Writes    time.Duration // mean time between two commits
-	Faults    []Fault       // that may happen
-	Calm      bool          // only such as must not move the leader
-	Lazy      int           // one in so many processes takes long to follow a reload
-	Replay    int           // records that are replayed at a time, at most
-	Loss      int           // percent of datagrams
-	Trace     bool          // keep a history that people can read
+	Chaos     time.Duration              // for how long bad things happen
+	Pace      time.Duration              // mean time between two of them
+	Writes    time.Duration              // mean time between two commits
+	Faults    []Fault                    // that may happen
+	Calm      bool                       // only such as must not move the leader
+	Lazy      int                        // one in so many processes takes long to follow a reload
+	Replay    int                        // records that are replayed at a time, at most
+	Loss      int                        // percent of datagrams
+	Lease     bool                       // what protects is time, and clocks drift
+	Lasting   Lasting                    // what does not heal
+	Barred    int                        // the instance of that number, from 1, may not lead
+	Rewind    time.Duration              // that a rewind takes at least
+	Trace     bool                       // keep a history that people can read
+	Watch     func(ha.View, ha.Decision) // is told of every decision that is about to be committed
 }
 
 const servers = 3 // hosts with a vote: the first ones
@@ -40,7 +45,8 @@ type World struct {
 	conns    []conn
 	messages []message
 	free     []int32
-	cut      [8][8]bool // from, to
+	archived map[pgctl.Timeline][]record // only where a bug has standbys restore from it
+	cut      [8][8]bool                  // from, to
 	slow     [8]time.Duration
 	rules    []rule
 
@@ -51,6 +57,10 @@ type World struct {
 	turns       uint64
 	replayPace  int
 	lazy        int
+	heard       [1]ha.Report // scratch
+	seen        []ha.Member  // scratch
+	dark        int          // the host without power for ever, from 1
+	broken      int          // the host that does not heal, from 1
 	walLoss     int
 	talks       bool
 
@@ -93,11 +103,15 @@ func (w *World) settle() {
 			standbys = append(standbys, i.Life)
 		}
 	}
-	l := ha.Found(cluster, pgctl.Quorum, instances[0].Life)
+	mode := pgctl.Quorum
+	if w.Lease {
+		mode = pgctl.Lease
+	}
+	l := ha.Found(cluster, mode, instances[0].Life)
 	if w.n(8) > 0 {
 		l.Phase, l.SteadyEpoch, l.SystemID, l.Serving = pgctl.Steady, 1, systemID, true
 		l.History = []pgctl.TimelineRecord{{Timeline: 1, Epoch: 1, Leader: l.Leader, State: pgctl.TimelineSteady}}
-		if w.Acks > 0 {
+		if w.Acks > 0 && !w.Lease {
 			l.Rule = pgctl.Rule{Leader: l.Leader, Standbys: standbys, Acks: w.Acks, Version: 7}
 		}
 		first := w.newRecord(1)

@@ -86,7 +86,13 @@ func (s Settings) parameters() (map[string]string, error) {
 var serverDefaults = map[string]int{"max_worker_processes": 8, "max_locks_per_transaction": 64}
 
 func (s Settings) ours() map[string]string {
+	open := "off"
+	if s.Open {
+		open = "on"
+	}
 	ours := map[string]string{
+		OpenSetting: open,
+
 		"cluster_name":            s.Instance,
 		"listen_addresses":        s.Listen,
 		"port":                    strconv.Itoa(s.Port),

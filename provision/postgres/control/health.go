@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pgctl/pgctl"
 	"github.com/pgctl/pgctl/provision/postgres/config"
 )
 
@@ -20,6 +21,47 @@ func (i *Instance) Checkpoint(ctx context.Context) error {
 		_, err := c.Exec(ctx, "checkpoint")
 		return err
 	})
+}
+
+// PrepareStop makes a stop, and what the next leader has to do after it, short: a checkpoint, and a new segment of
+// WAL, of which a promotion's followers stream all that there is once more. It returns when the standbys that
+// stream have the old one, or half a second later.
+func (i *Instance) PrepareStop(ctx context.Context) error {
+	var text string
+	err := i.exec(ctx, writeSQL) // or nothing would be switched, and there would be no end to wait for
+	if err == nil {
+		err = i.session(ctx, func(ctx context.Context, c *pgx.Conn) error {
+			if _, err := c.Exec(ctx, "select pg_switch_wal()"); err != nil {
+				return err
+			}
+			return c.QueryRow(ctx, "select pg_current_wal_flush_lsn()::text").Scan(&text)
+		})
+	}
+	if err == nil {
+		err = i.Checkpoint(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	end, err := pgctl.ParseLSN(text)
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience/2)
+	defer cancel()
+	err = i.wait(bounded, func() (bool, error) {
+		seen, err := i.Observe(bounded)
+		for _, s := range seen.Senders {
+			if s.State == "streaming" && s.Flush < end {
+				return false, err
+			}
+		}
+		return true, err
+	})
+	if bounded.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // HealthProbe asks for signs of life on paths of its own: a new session, a replication connection, and

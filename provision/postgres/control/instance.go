@@ -37,6 +37,10 @@ type Processes interface {
 	EndArriving(dir string) map[int]uint64
 	// EndReceiver asks the WAL receiver to end, and returns it likewise.
 	EndReceiver(dir string) map[int]uint64
+	// AwaitEnd waits for the end of a process; false when that is not possible here, or the context ended.
+	AwaitEnd(ctx context.Context, pid int, started uint64) bool
+	// Sending says whether the postmaster of a directory has WAL senders.
+	Sending(dir string) bool
 	// Progress moves with what a recovery or a rewind in the directory reads and writes.
 	Progress(dir string) (bytes uint64)
 	// KillAll kills what works in the directory until nothing is seen.
@@ -70,6 +74,8 @@ type Instance struct {
 	prepared *pgx.Conn // the session that observeSQL was prepared in; guarded by turn
 
 	checked atomic.Pointer[string] // the configuration that the server program accepted last, without ours
+
+	read atomic.Pointer[string] // the postmaster and the checksum of the configuration that it was seen to go by; nil: not known
 
 	disk    chan error // the outstanding write of HealthProbe, if any; guarded by probing
 	probing sync.Mutex

@@ -15,10 +15,12 @@ import (
 type LeaderProbe struct {
 	Answered bool      // any answer of a living server, an error too
 	Refused  bool      // its host answers, nothing listens
-	Open     bool      // it waits for somebody's acknowledgement, or for nobody's: not closed
+	Open     bool      // it lets clients in
 	Closed   bool      // it said that it is not open
 	Written  pgctl.LSN // the end of a record that was flushed for this probe; 0 without one
 }
+
+const openSQL = "SELECT current_setting('synchronous_standby_names'), coalesce(current_setting('" + config.OpenSetting + "', true), '')"
 
 // ProbeLeader connects to the leader as a member does and has it write and flush one record.
 func (i *Instance) ProbeLeader(ctx context.Context, leader config.Upstream) LeaderProbe {
@@ -29,9 +31,10 @@ func (i *Instance) ProbeLeader(ctx context.Context, leader config.Upstream) Lead
 	}
 	defer func() { _ = conn.Close(ctx) }() // it was only to be looked at
 	found := LeaderProbe{Answered: true}
-	var names, end string
-	if conn.QueryRow(ctx, "SHOW synchronous_standby_names").Scan(&names) == nil {
-		found.Open, found.Closed = names != config.Nobody, names == config.Nobody
+	var names, open, end string
+	if conn.QueryRow(ctx, openSQL).Scan(&names, &open) == nil {
+		found.Open = names != config.Nobody && open != "off"
+		found.Closed = !found.Open
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {

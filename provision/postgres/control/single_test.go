@@ -138,8 +138,10 @@ func opens(t *testing.T, n *node) {
 	if err := n.client("app", "neu"); err == nil || !strings.Contains(err.Error(), "28000") {
 		t.Errorf("a client of a closed instance: %v", err)
 	}
+	n.seen(t, false)
 	n.conf.Open = true
 	n.apply()
+	n.seen(t, true)
 	if err := n.client("app", "neu"); err != nil {
 		t.Errorf("a client of an open instance: %v", err)
 	}
@@ -153,6 +155,14 @@ func opens(t *testing.T, n *node) {
 	n.must(err)
 	if strings.Contains(string(log), "geheim") {
 		t.Error("a password is in the server's log")
+	}
+}
+
+// seen holds what a member sees of a leader: also whether it lets clients in, whatever its commits wait for.
+func (n *node) seen(t *testing.T, open bool) {
+	t.Helper()
+	if p := n.ProbeLeader(n.c.ctx, n.Upstream("127.0.0.1", n.Port, "")); !p.Answered || p.Open != open || p.Closed == open || p.Written == 0 {
+		t.Errorf("a member sees %+v", p)
 	}
 }
 

@@ -180,7 +180,25 @@ func (i *Instance) signal(sig syscall.Signal) error {
 // Stop stops it within the budget: fast for a third of it, then immediate, then SIGKILL. True when
 // it was shut down in order. Clients are to be kept out before: see TerminateSessions.
 func (i *Instance) Stop(ctx context.Context, budget time.Duration) (bool, error) {
+	return i.StopTelling(ctx, budget, func() {})
+}
+
+// StopTelling is Stop, and calls ended at most once, as soon as the log of a server that shuts down in order has its
+// end and whoever streams has it: nobody is left then who could write or be acknowledged, while the postmaster
+// still waits for those who came too late.
+func (i *Instance) StopTelling(ctx context.Context, budget time.Duration, ended func()) (bool, error) {
 	i.hangUp(ctx)
+	told := false
+	settled := func() {
+		if control, err := i.ControlData(ctx); err != nil || !control.Clean() {
+			return
+		}
+		i.Processes.EndArriving(i.PGData())
+		if !told && !i.Processes.Sending(i.PGData()) {
+			told = true
+			ended()
+		}
+	}
 	for _, sig := range []syscall.Signal{fast, immediate} {
 		pid, started, _, running := i.Processes.Find(i.PGData())
 		if !running {
@@ -190,13 +208,21 @@ func (i *Instance) Stop(ctx context.Context, budget time.Duration) (bool, error)
 			return false, err
 		}
 		third, cancel := context.WithTimeout(ctx, budget/3)
-		err := i.wait(third, func() (bool, error) { return !i.Processes.Alive(pid, started), nil })
+		err := i.wait(third, func() (bool, error) {
+			settled()
+			return !i.Processes.Alive(pid, started), nil
+		})
 		cancel()
 		if err == nil {
 			break
 		}
 		if ctx.Err() != nil {
 			return false, fmt.Errorf("stop %s: %w", i.Name, ctx.Err())
+		}
+	}
+	if _, _, _, running := i.Processes.Find(i.PGData()); !running {
+		if control, err := i.ControlData(ctx); err == nil && control.Clean() { // its postmaster was the last to go
+			return true, nil
 		}
 	}
 	if err := i.KillAll(ctx); err != nil {
@@ -207,6 +233,13 @@ func (i *Instance) Stop(ctx context.Context, budget time.Duration) (bool, error)
 	}
 	control, err := i.ControlData(ctx)
 	return control.Clean(), err
+}
+
+// AwaitEnd waits for the end of the postmaster that runs now. False when none runs, when that cannot be waited for,
+// and when the context ended.
+func (i *Instance) AwaitEnd(ctx context.Context) bool {
+	pid, started, _, running := i.Processes.Find(i.PGData())
+	return running && i.Processes.AwaitEnd(ctx, pid, started)
 }
 
 // KillAll sends SIGKILL to every process of the instance until none is seen.
