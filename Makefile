@@ -54,6 +54,11 @@ lab: build ## boot several real hosts on this machine (root; see lab/DESIGN.md)
 lab-test: ## play all fault scenarios on such hosts, half an hour; PGCTL_LAB chooses
 	@scripts/install-lab && PGCTL_LAB="$${PGCTL_LAB:-all}" $(GO) test ./lab/scenario -count=1 -v -timeout 3h
 
+.PHONY: bench-failover
+bench-failover: build ## the same faults under pgctl, Patroni and pg_auto_failover (docs/benchmarks.md); hours
+	CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -o bin/compare ./lab/compare
+	@scripts/install-lab && bin/compare $(BENCHFLAGS)
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)
@@ -61,6 +66,14 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 .PHONY: sim
 sim: ## take random walks through the failover simulator: SEEDS=2000 FROM=1
 	@$(GO) run ./node/ha/sim/cmd -seeds $(SEEDS) -from $(FROM)
+
+.PHONY: explore
+explore: ## search small worlds of the failover protocol exhaustively
+	@$(GO) run ./node/ha/sim/explore/cmd
+
+.PHONY: mutations
+mutations: ## plant one bug after the other into the failover protocol, and see each of them found
+	@$(GO) run -tags mutations ./node/ha/sim/mutations
 
 .PHONY: clean
 clean: ## remove what was built
