@@ -88,9 +88,10 @@ func TestP9CancelledCommitSucceeds(t *testing.T) {
 func TestP9StatementTimeoutDoesNotEndCommit(t *testing.T) {
 	on(t, "P9 statement_timeout does not end the wait of a plain COMMIT", func(l *lab) {
 		a := stuck(l)
-		c := a.connect("options='-c statement_timeout=100'")
+		c := a.connect("")
 		c.sql("begin")
 		c.sql("insert into t values (1)")
+		c.sql("set statement_timeout = 100") // not before: on a busy machine the insert itself may take longer
 		c.begin("commit").waits()
 		a.connect("options='-c statement_timeout=100'").beginExtended("insert into t values (2)").waits()
 	})
@@ -100,7 +101,7 @@ func TestP9StatementTimeoutDoesNotEndCommit(t *testing.T) {
 func TestP9StatementTimeoutEndsCommitInDo(t *testing.T) {
 	on(t, "P9 … it does inside DO, which reports success", func(l *lab) {
 		a := stuck(l)
-		w := a.connect("options='-c statement_timeout=100'").begin("do $$ begin insert into t values (1); commit; end $$")
+		w := a.connect("options='-c statement_timeout=2000'").begin("do $$ begin insert into t values (1); commit; end $$")
 		equal(l, "command tag", w.returns(), "DO")
 		if !strings.Contains(w.said(), "canceling wait for synchronous replication") {
 			l.Errorf("warned of %q", w.said())
@@ -115,7 +116,7 @@ func TestP9StatementTimeoutInCall(t *testing.T) {
 		a := stuck(l)
 		a.ask("create procedure p() language plpgsql as " +
 			"'begin insert into t values (1); commit; insert into t values (2); end'")
-		w := a.connect("options='-c statement_timeout=100'").begin("call p()")
+		w := a.connect("options='-c statement_timeout=2000'").begin("call p()")
 		a.is("select count(*) from t where x = 1", "1")
 		w.waits()
 		equal(l, "the last commit is visible", a.row(2), "0")
