@@ -132,7 +132,10 @@ func (r *reader) run(page, command string) {
 			return
 		}
 	}
-	if strings.HasPrefix(command, "pgctl switchover") || strings.HasPrefix(command, "pgctl reinit") { // what a person waits for as well
+	// What a person waits for as well. A state that was saved in the middle of a change of the rule is one of which a
+	// leader cannot prove that it is current.
+	waits := []string{"pgctl switchover", "pgctl reinit", "pgctl snapshot save"}
+	if slices.ContainsFunc(waits, func(begin string) bool { return strings.HasPrefix(command, begin) }) {
 		well(r.t, "shop", 2)
 		if now, _ := leader(r.t, "shop"); now == "shop-1" && strings.HasSuffix(command, "shop-1") {
 			do(r.t, "switchover", "shop", "--to", "shop-0", "--wait")

@@ -59,7 +59,8 @@ func (j *judge) unknown() {
 		if live := j.live[life]; live.Role == RolePrimary && live.Open {
 			p.Level, p.Instance, p.Host = LevelDegraded, j.name(life), live.Host
 			p.What = p.Instance + " serves, but its leadership is not confirmed"
-			p.Do = "it is confirmed by itself once its standbys answer"
+			p.Do = fmt.Sprintf("it is confirmed by itself once its standbys answer, unless it knows of changes that the state does not; "+
+				"then pgctl failover %s --to %s", j.Cluster.Name, p.Instance)
 		}
 	}
 	if p.Level == LevelDown {
